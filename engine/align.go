@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+func alignDown(n, unit int64) int64 { return n - n%unit }
+
+func alignUp(n, unit int64) int64 { return alignDown(n+unit-1, unit) }
+
+// alignedBuffer returns n bytes of Go memory whose address is a multiple of align.
+func alignedBuffer(n, align int) []byte {
+	b := make([]byte, n+align)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & uintptr(align-1))
+	return b[skip : skip+n : skip+n]
+}
+
+// fits reports whether a request keeps to the node's alignment of offset, length and memory.
+func (st *nodeState) fits(p []byte, off int64) bool {
+	if (off|int64(len(p)))&int64(st.align-1) != 0 {
+		return false
+	}
+	return st.mem == 1 || uintptr(unsafe.Pointer(unsafe.SliceData(p)))&uintptr(st.mem-1) == 0
+}
+
+// bounceSize is how much is copied at a time when memory or offset do not fit, in bytes.
+const bounceSize = 1 << 20
+
+var bouncePool = sync.Pool{New: func() any {
+	b := alignedBuffer(bounceSize, 4096)
+	return &b
+}}
+
+func (r *Ref) readBounced(ctx context.Context, p []byte, off int64) error {
+	buf := bouncePool.Get().(*[]byte)
+	defer bouncePool.Put(buf)
+	align := int64(r.st.align)
+	for len(p) > 0 {
+		start := alignDown(off, align)
+		end := min(alignUp(off+int64(len(p)), align), start+bounceSize)
+		b := (*buf)[:end-start]
+		if err := r.readFitting(ctx, b, start); err != nil {
+			return err
+		}
+		n := copy(p, b[off-start:])
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// writeBounced writes what does not fit: through an aligned copy, with read-modify-write of the first and last block under the range
+// lock. An unaligned end of the node keeps its size.
+func (r *Ref) writeBounced(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	buf := bouncePool.Get().(*[]byte)
+	defer bouncePool.Put(buf)
+	align := int64(r.st.align)
+	size := max(r.Size(), off+int64(len(p)))
+	for len(p) > 0 {
+		start := alignDown(off, align)
+		end := min(alignUp(off+int64(len(p)), align), start+bounceSize)
+		n := min(int64(len(p)), end-off)
+		err := r.modify(ctx, (*buf)[:end-start], p[:n], start, off, flags)
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	if rs, ok := r.st.node.(Resizer); ok && align > 1 && r.Size() > size {
+		return rs.Resize(ctx, size, ResizeOptions{Exact: true})
+	}
+	return nil
+}
+
+// modify writes p at off by way of the aligned block b at start.
+func (r *Ref) modify(ctx context.Context, b, p []byte, start, off int64, flags WriteFlags) error {
+	end := start + int64(len(b))
+	partial := start != off || end != off+int64(len(p))
+	defer r.st.locks.lock(start, int64(len(b)), partial)()
+	if partial {
+		if r.st.paths.Load() > 0 {
+			// Fast writes that were on their way before the lock was seen must have landed before the old content is read.
+			if err := r.st.domain.SyncPaths(ctx); err != nil {
+				return err
+			}
+		}
+		align := int64(r.st.align)
+		if err := r.readFitting(ctx, b[:align], start); err != nil {
+			return err
+		}
+		if int64(len(b)) > align {
+			if err := r.readFitting(ctx, b[int64(len(b))-align:], end-align); err != nil {
+				return err
+			}
+		}
+	}
+	copy(b[off-start:], p)
+	return r.writeFitting(ctx, b, start, flags)
+}
+
+// rangeLock keeps read-modify-writes (exclusive) and other writes (shared) of one node apart. Exclusive locks are counted in an
+// atomic that fast writes look at.
+type rangeLock struct {
+	mu        sync.Mutex
+	cond      *sync.Cond
+	held      []heldRange
+	exclusive atomic.Int32
+}
+
+type heldRange struct {
+	off, end  int64
+	exclusive bool
+	id        uint64
+}
+
+func (l *rangeLock) init() { l.cond = sync.NewCond(&l.mu) }
+
+var rangeID atomic.Uint64
+
+// lock waits until the range is free of what conflicts and returns the unlock.
+func (l *rangeLock) lock(off, n int64, exclusive bool) func() {
+	id := rangeID.Add(1)
+	l.mu.Lock()
+	for l.conflicts(off, off+n, exclusive) {
+		l.cond.Wait()
+	}
+	l.held = append(l.held, heldRange{off, off + n, exclusive, id})
+	if exclusive {
+		l.exclusive.Add(1)
+	}
+	l.mu.Unlock()
+	return func() {
+		l.mu.Lock()
+		for i := range l.held {
+			if l.held[i].id == id {
+				l.held[i] = l.held[len(l.held)-1]
+				l.held = l.held[:len(l.held)-1]
+				break
+			}
+		}
+		if exclusive {
+			l.exclusive.Add(-1)
+		}
+		l.mu.Unlock()
+		l.cond.Broadcast()
+	}
+}
+
+func (l *rangeLock) conflicts(off, end int64, exclusive bool) bool {
+	for _, h := range l.held {
+		if h.off < end && off < h.end && (exclusive || h.exclusive) {
+			return true
+		}
+	}
+	return false
+}
+
+// blocks reports whether a fast write of the range must take the slow lane because a read-modify-write holds it.
+func (l *rangeLock) blocks(off, n int64) bool {
+	if l.exclusive.Load() == 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conflicts(off, off+n, false)
+}
+
+// IsZero reports whether p holds zeroes only. It looks at the ends and the middle first, since data that is not zero mostly shows
+// there, and then at 64 bytes a step.
+func IsZero(p []byte) bool {
+	n := len(p)
+	if n == 0 {
+		return true
+	}
+	if p[0]|p[n-1]|p[n/2] != 0 {
+		return false
+	}
+	for len(p) >= 64 {
+		q := p[:64]
+		v := binary.NativeEndian.Uint64(q[0:]) | binary.NativeEndian.Uint64(q[8:]) | binary.NativeEndian.Uint64(q[16:]) |
+			binary.NativeEndian.Uint64(q[24:]) | binary.NativeEndian.Uint64(q[32:]) | binary.NativeEndian.Uint64(q[40:]) |
+			binary.NativeEndian.Uint64(q[48:]) | binary.NativeEndian.Uint64(q[56:])
+		if v != 0 {
+			return false
+		}
+		p = p[64:]
+	}
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}

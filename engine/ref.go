@@ -1,0 +1,425 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// Perm is what a user of a node does, or lets others do; the values are those of QEMU's image locking.
+type Perm uint8
+
+// Permissions. The bit number is the byte that a lock on an image file is taken at.
+const (
+	PermConsistentRead Perm = 1 << iota
+	PermWrite
+	PermWriteUnchanged
+	PermResize
+	PermAll = PermConsistentRead | PermWrite | PermWriteUnchanged | PermResize
+)
+
+// nodeState is what all Refs to one open node share.
+type nodeState struct {
+	node   Node
+	info   Info
+	align  uint32 // RequestAlign, at least 1
+	mem    uint32 // MemAlign, at least 1
+	maxIO  int64  // MaxTransfer in whole RequestAligns
+	domain *Domain
+	locks  rangeLock
+	paths  atomic.Int32 // how many Paths have this node as a leaf
+	refs   atomic.Int32
+}
+
+// Ref is one user's checked reference to a node: the only way from one layer to the next. Its methods may be called from many
+// goroutines at once.
+type Ref struct {
+	st     *nodeState
+	flags  OpenFlags
+	format bool // the user is a format driver: reading past the end gives zeroes
+	closed atomic.Bool
+}
+
+// graphGen counts changes of any graph; Paths flatten again when it moves.
+var graphGen atomic.Uint64
+
+// GraphChanged tells Paths that children were exchanged. A driver calls it after it publishes the new child and before it closes the
+// old one (which it does by [Domain.Defer]).
+func GraphChanged() { graphGen.Add(1) }
+
+// NewRef wraps a node that was made without the registry, as tests and tools do. flags.Write must agree with what the node allows.
+func NewRef(n Node, flags OpenFlags) *Ref { return newRef(n, flags, DefaultDomain()) }
+
+func newRef(n Node, flags OpenFlags, d *Domain) *Ref {
+	info := n.Info()
+	st := &nodeState{node: n, info: info, align: max(1, info.Limits.RequestAlign), mem: max(1, info.Limits.MemAlign), domain: d}
+	st.maxIO = int64(info.Limits.MaxTransfer) / int64(st.align) * int64(st.align)
+	if st.maxIO == 0 {
+		st.maxIO = 1 << 62
+	}
+	st.refs.Store(1)
+	st.locks.init()
+	return &Ref{st: st, flags: flags}
+}
+
+// Clone makes another reference to the same node; the node is closed with its last reference.
+func (r *Ref) Clone(flags OpenFlags) *Ref {
+	r.st.refs.Add(1)
+	return &Ref{st: r.st, flags: flags}
+}
+
+// Node returns the node itself, for control-plane capabilities: r.Node().(Snapshotter). Data calls go through the Ref.
+func (r *Ref) Node() Node { return r.st.node }
+
+// Info returns what the node says of itself.
+func (r *Ref) Info() Info { return r.st.info }
+
+// Size returns the size in bytes now.
+func (r *Ref) Size() int64 { return r.st.node.Size() }
+
+// Flags returns what the reference was opened with.
+func (r *Ref) Flags() OpenFlags { return r.flags }
+
+// Domain returns the grace-period domain of the graph.
+func (r *Ref) Domain() *Domain { return r.st.domain }
+
+// Writable reports whether writes are allowed through this reference.
+func (r *Ref) Writable() bool { return r.flags.Write && r.st.info.Caps.Has(CapWritable) }
+
+// Close gives the reference back.
+func (r *Ref) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	if r.st.refs.Add(-1) > 0 {
+		return nil
+	}
+	return r.wrap("close", 0, -1, r.st.node.Close())
+}
+
+// wrap adds operation, driver, node and place to an error, once: what a layer below has said stands.
+func (r *Ref) wrap(op string, off, n int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Op: op, Driver: r.st.info.Driver, Node: r.st.info.Filename, Off: off, Len: n, Cause: err}
+	var inner *Error
+	if errors.As(err, &inner) {
+		if inner.Op != "" {
+			return err
+		}
+		e.Kind, e.Cause = inner.Kind, inner.Cause
+		return e
+	}
+	e.Kind = KindOf(err)
+	return e
+}
+
+// check verifies a range against the node; grow says that the operation may extend it.
+func (r *Ref) check(op string, off, n int64, write bool) error {
+	if r.closed.Load() {
+		return r.wrap(op, off, n, &Error{Kind: ErrClosed, Len: -1})
+	}
+	if write && !r.Writable() {
+		return r.wrap(op, off, n, &Error{Kind: ErrReadOnly, Len: -1})
+	}
+	if off < 0 || n < 0 || off > (1<<63-1)-n {
+		return r.wrap(op, off, n, Errf(ErrRange, "offset and length make no range"))
+	}
+	size := r.st.node.Size()
+	if off+n <= size || (write && r.st.info.Caps.Has(CapGrowable)) || (!write && r.format) {
+		return nil
+	}
+	return r.wrap(op, off, n, Errf(ErrRange, "the end is at %#x", size))
+}
+
+// ReadAt fills p from off.
+func (r *Ref) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := r.check("read", off, int64(len(p)), false); err != nil {
+		return err
+	}
+	return r.wrap("read", off, int64(len(p)), r.read(ctx, p, off))
+}
+
+// readTail reads a range that may reach beyond the end; what lies there reads as zeroes.
+func (r *Ref) readTail(ctx context.Context, p []byte, off int64) error {
+	n := min(int64(len(p)), max(0, r.Size()-off))
+	clear(p[n:])
+	if n == 0 {
+		return nil
+	}
+	return r.ReadAt(ctx, p[:n], off)
+}
+
+func (r *Ref) read(ctx context.Context, p []byte, off int64) error {
+	if !r.st.fits(p, off) {
+		return r.readBounced(ctx, p, off)
+	}
+	return r.readFitting(ctx, p, off)
+}
+
+// readFitting reads a range that keeps to the node's alignment.
+func (r *Ref) readFitting(ctx context.Context, p []byte, off int64) error {
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	for {
+		n := min(int64(len(p)), r.st.maxIO)
+		if err := r.st.node.ReadAt(ctx, p[:n], off); err != nil {
+			return err
+		}
+		if p = p[n:]; len(p) == 0 {
+			return nil
+		}
+		off += n
+	}
+}
+
+// WriteAt writes p at off.
+func (r *Ref) WriteAt(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	n := int64(len(p))
+	if err := r.check("write", off, n, true); err != nil {
+		return err
+	}
+	if flags&Compressed != 0 {
+		cw, ok := r.st.node.(CompressedWriter)
+		if !ok {
+			return r.wrap("write", off, n, Errf(ErrUnsupported, "driver %s does not write compressed", r.st.info.Driver))
+		}
+		return r.wrap("write", off, n, cw.WriteCompressed(ctx, p, off))
+	}
+	if r.flags.DetectZeroes != DetectOff && n > 0 && IsZero(p) {
+		if r.flags.DetectZeroes == DetectUnmap {
+			flags |= MayUnmap
+		}
+		return r.WriteZeroes(ctx, off, n, flags)
+	}
+	flags, after := r.durability(flags)
+	if err := r.write(ctx, p, off, flags); err != nil {
+		return r.wrap("write", off, n, err)
+	}
+	if after {
+		return r.Flush(ctx)
+	}
+	return nil
+}
+
+// durability turns FUA and write-through into what the node can do: flags for it, and whether a flush must follow.
+func (r *Ref) durability(flags WriteFlags) (WriteFlags, bool) {
+	if r.flags.Cache.WriteThrough {
+		flags |= FUA
+	}
+	if flags&FUA != 0 && !r.st.info.Caps.Has(CapFUA) {
+		return flags &^ FUA, true
+	}
+	return flags, false
+}
+
+func (r *Ref) write(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	if !r.st.fits(p, off) {
+		return r.writeBounced(ctx, p, off, flags)
+	}
+	if r.st.align > 1 {
+		defer r.st.locks.lock(off, int64(len(p)), false)()
+	}
+	return r.writeFitting(ctx, p, off, flags)
+}
+
+func (r *Ref) writeFitting(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	for {
+		n := min(int64(len(p)), r.st.maxIO)
+		if err := r.st.node.WriteAt(ctx, p[:n], off, flags); err != nil {
+			return err
+		}
+		if p = p[n:]; len(p) == 0 {
+			return nil
+		}
+		off += n
+	}
+}
+
+// Flush makes what was completed before durable.
+func (r *Ref) Flush(ctx context.Context) error {
+	if r.closed.Load() {
+		return r.wrap("flush", 0, -1, &Error{Kind: ErrClosed, Len: -1})
+	}
+	if !r.st.info.Caps.Has(CapWritable) {
+		return nil
+	}
+	return r.wrap("flush", 0, -1, r.st.node.Flush(ctx))
+}
+
+// Extents describes [off, off+n), as far as the node likes to say at once; at least one extent.
+func (r *Ref) Extents(ctx context.Context, off, n int64, dst []Extent) ([]Extent, error) {
+	if err := r.check("map", off, n, false); err != nil {
+		return dst, err
+	}
+	if n == 0 {
+		return dst, nil
+	}
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	out, err := r.st.node.Extents(ctx, off, n, dst)
+	if err != nil {
+		return dst, r.wrap("map", off, n, err)
+	}
+	if err := checkExtents(out[len(dst):], off, n); err != nil {
+		return dst, r.wrap("map", off, n, err)
+	}
+	return out, nil
+}
+
+func checkExtents(out []Extent, off, n int64) error {
+	if len(out) == 0 {
+		return errors.New("driver fault: no extent")
+	}
+	at := off
+	for _, e := range out {
+		if e.Off != at || e.Len <= 0 || e.Len > off+n-at {
+			return errors.New("driver fault: extents do not follow each other inside the range")
+		}
+		at += e.Len
+	}
+	return nil
+}
+
+// Discard deallocates; a node that can't, or a reference opened without discard, ignores it as QEMU does.
+func (r *Ref) Discard(ctx context.Context, off, n int64) error {
+	if err := r.check("discard", off, n, true); err != nil {
+		return err
+	}
+	d, ok := r.st.node.(Discarder)
+	if !ok || !r.flags.Discard || !r.st.info.Caps.Has(CapDiscard) {
+		return nil
+	}
+	lim := r.st.info.Limits
+	start, end := alignUp(off, int64(max(1, lim.DiscardAlign))), alignDown(off+n, int64(max(1, lim.DiscardAlign)))
+	if off+n == r.Size() {
+		end = off + n
+	}
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	for start < end {
+		step := end - start
+		if lim.MaxDiscard > 0 {
+			step = min(step, lim.MaxDiscard)
+		}
+		if err := d.Discard(ctx, start, step); err != nil {
+			return r.wrap("discard", start, step, err)
+		}
+		start += step
+	}
+	return nil
+}
+
+// zeroPage is what zeroes are written from when the node cannot make them.
+var zeroPage = sync.OnceValue(func() []byte { return alignedBuffer(256<<10, 4096) })
+
+// WriteZeroes makes the range read as zeroes, by the cheapest means that flags allow.
+func (r *Ref) WriteZeroes(ctx context.Context, off, n int64, flags WriteFlags) error {
+	if err := r.check("write zeroes", off, n, true); err != nil {
+		return err
+	}
+	if !r.flags.Discard {
+		flags &^= MayUnmap
+	}
+	flags, after := r.durability(flags)
+	if err := r.writeZeroes(ctx, off, n, flags); err != nil {
+		return r.wrap("write zeroes", off, n, err)
+	}
+	if after {
+		return r.Flush(ctx)
+	}
+	return nil
+}
+
+func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) error {
+	lim := r.st.info.Limits
+	z, ok := r.st.node.(ZeroWriter)
+	if !ok || !r.st.info.Caps.Has(CapZero) {
+		if flags&NoFallback != 0 {
+			return Errf(ErrUnsupported, "driver %s writes zeroes only as data", r.st.info.Driver)
+		}
+		return r.writeZeroData(ctx, off, n, flags)
+	}
+	unit := int64(max(1, lim.ZeroAlign, r.st.align))
+	start, end := alignUp(off, unit), alignDown(off+n, unit)
+	if off+n == r.Size() {
+		end = off + n
+	}
+	if start >= end {
+		return r.writeZeroData(ctx, off, n, flags)
+	}
+	if err := r.writeZeroData(ctx, off, start-off, flags); err != nil {
+		return err
+	}
+	for at := start; at < end; {
+		step := end - at
+		if lim.MaxZero > 0 {
+			step = min(step, alignDown(lim.MaxZero, unit))
+		}
+		err := func() error {
+			if r.st.align > 1 {
+				defer r.st.locks.lock(at, step, false)()
+			}
+			tok := r.st.domain.Enter()
+			defer r.st.domain.Exit(tok)
+			return z.WriteZeroes(ctx, at, step, flags)
+		}()
+		if errors.Is(err, ErrUnsupported) && flags&NoFallback == 0 {
+			err = r.writeZeroData(ctx, at, step, flags)
+		}
+		if err != nil {
+			return err
+		}
+		at += step
+	}
+	return r.writeZeroData(ctx, end, off+n-end, flags)
+}
+
+func (r *Ref) writeZeroData(ctx context.Context, off, n int64, flags WriteFlags) error {
+	for n > 0 {
+		step := min(n, int64(len(zeroPage())))
+		if err := r.write(ctx, zeroPage()[:step], off, flags&FUA); err != nil {
+			return err
+		}
+		off, n = off+step, n-step
+	}
+	return nil
+}
+
+// Resize changes the size.
+func (r *Ref) Resize(ctx context.Context, size int64, o ResizeOptions) error {
+	rs, ok := r.st.node.(Resizer)
+	switch {
+	case !ok:
+		return r.wrap("resize", 0, -1, Errf(ErrUnsupported, "driver %s has a fixed size", r.st.info.Driver))
+	case !r.Writable():
+		return r.wrap("resize", 0, -1, &Error{Kind: ErrReadOnly, Len: -1})
+	case size < 0:
+		return r.wrap("resize", 0, -1, Errf(ErrRange, "size %d", size))
+	}
+	return r.wrap("resize", 0, -1, rs.Resize(ctx, size, o))
+}
+
+// Reader reads the node as a stream of bytes from the start; for checksums and probing.
+func (r *Ref) Reader(ctx context.Context) io.ReaderAt { return readerAt{ctx, r} }
+
+type readerAt struct {
+	ctx context.Context
+	r   *Ref
+}
+
+func (ra readerAt) ReadAt(p []byte, off int64) (int, error) {
+	n := min(int64(len(p)), max(0, ra.r.Size()-off))
+	if err := ra.r.ReadAt(ra.ctx, p[:n], off); err != nil {
+		return 0, err
+	}
+	if n < int64(len(p)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
