@@ -46,7 +46,7 @@ type Path struct {
 
 	lane slowLane
 
-	stats   PathStats
+	stats PathStats
 }
 
 // PathConfig says how a graph is opened for polling.
@@ -80,8 +80,8 @@ const (
 
 type stage struct {
 	kind     stageKind
-	admitBit uint8 // filter: its bit in walk.admitted
-	belowMap bool  // filter: there is a mapper above it
+	admitBit uint8   // filter: its bit in walk.admitted
+	belowMap bool    // filter: there is a mapper above it
 	next     int32   // filter: the stage below
 	children []int32 // map: the stage of each child
 	leaf     *leaf
