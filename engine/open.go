@@ -1,0 +1,462 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blkbench/blkbench/engine/opts"
+)
+
+// OpenRequest is what a driver opens a node from. The driver's own options are bound already; children are opened through it.
+type OpenRequest struct {
+	Env    *Env
+	Driver *Driver
+	Opts   *opts.Tree // the node's options: what the driver did not bind is refused
+	Flags  OpenFlags
+	// Perm and Shared are what this user does with the node, and lets others do: protocols lock by them.
+	Perm, Shared Perm
+	// Filename is the name that the user gave for the image at the top, for references that are relative to it; may be empty.
+	Filename string
+	// IsFormat: the user of the node is a format driver.
+	IsFormat bool
+	// Create: the file is made by a driver's create step; it may be empty and is not probed.
+	Create bool
+	depth  int
+}
+
+// Role says what a child is to its parent: it decides permissions, caching and probing.
+type Role uint8
+
+// The roles of children.
+const (
+	RoleStorage  Role = iota // metadata and data (file)
+	RoleData                 // guest data only (data-file, extents)
+	RoleBacking              // read-only content below
+	RoleFiltered             // the one child of a filter
+)
+
+// Open opens the graph that a tree describes; the tree is consumed.
+func (e *Env) Open(ctx context.Context, t *opts.Tree, flags OpenFlags) (*Ref, error) {
+	return e.open(ctx, &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags)})
+}
+
+func topPerm(f OpenFlags) Perm {
+	p := PermConsistentRead
+	if f.Write {
+		p |= PermWrite | PermResize
+	}
+	return p
+}
+
+func topShared(f OpenFlags) Perm {
+	if f.ForceShare {
+		return PermAll
+	}
+	if f.Write {
+		return PermConsistentRead | PermWriteUnchanged
+	}
+	return PermAll &^ (PermWrite | PermResize)
+}
+
+// OpenName opens what a user names on a command line: a path, a URI, json:{…} or, with imageOpts, driver=…,…. An empty format is probed
+// (for reading only, unless the caller has warned already).
+func (e *Env) OpenName(ctx context.Context, name, format string, flags OpenFlags) (*Ref, error) {
+	t, err := opts.ParseName(name)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	return e.OpenTree(ctx, t, name, format, flags)
+}
+
+// OpenTree is OpenName for a name that was parsed already.
+func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, flags OpenFlags) (*Ref, error) {
+	r := &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags), Filename: name}
+	if isJSONName(name) {
+		r.Filename = ""
+	}
+	d, err := e.driverOf(t)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	if d != nil && d.Kind != KindProtocol {
+		if format != "" && format != d.Name {
+			return nil, openError(name, Errf(ErrOption, "driver '%s' is named, and format '%s' besides", d.Name, format))
+		}
+		return e.open(ctx, r)
+	}
+	if format == "" {
+		return e.openProbed(ctx, r)
+	}
+	fd, err := e.Registry.Lookup(format)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	if fd.Kind == KindProtocol {
+		if d == nil {
+			_ = t.Set("driver", fd.Name)
+		}
+		return e.open(ctx, r)
+	}
+	outer := opts.NewTree()
+	if err := errors.Join(outer.Set("driver", fd.Name), outer.Set("file", t)); err != nil {
+		return nil, err
+	}
+	r.Opts = outer
+	return e.open(ctx, r)
+}
+
+func openError(name string, err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Op != "" {
+		return err
+	}
+	out := &Error{Op: "open", Node: name, Len: -1, Cause: err, Kind: KindOf(err)}
+	var oe *opts.Error
+	if errors.As(err, &oe) && out.Kind == nil {
+		out.Kind = ErrOption
+	}
+	if e != nil {
+		out.Kind, out.Cause = e.Kind, e.Cause
+	}
+	return out
+}
+
+// driverOf returns the driver that a tree names; nil when it names none.
+func (e *Env) driverOf(t *opts.Tree) (*Driver, error) {
+	name, ok := t.String("driver")
+	if !ok {
+		return nil, nil
+	}
+	return e.Registry.Lookup(name)
+}
+
+// open opens the node of a request.
+func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
+	if r.depth > maxDepth {
+		return nil, Errf(ErrUnsupported, "graph deeper than %d layers", maxDepth)
+	}
+	d, err := e.driverOf(r.Opts)
+	if err != nil {
+		return nil, openError(r.Filename, err)
+	}
+	if d == nil {
+		if r.Opts.Has("file") {
+			return e.openProbed(ctx, r)
+		}
+		if d, err = e.Registry.Lookup("file"); err != nil {
+			return nil, err
+		}
+	}
+	r.Driver = d
+	r.Opts.Take("driver")
+	nodeName, err := e.genericOptions(r)
+	if err != nil {
+		return nil, openError(r.Filename, err)
+	}
+	if d.Kind == KindFormat {
+		r.moveFilename()
+	}
+	n, err := d.open(ctx, r)
+	if err != nil {
+		return nil, openError(r.Filename, err)
+	}
+	ref := newRef(n, r.Flags, e.domain())
+	ref.format = r.IsFormat
+	for _, note := range ref.st.info.Notes {
+		e.warn("%s", note)
+	}
+	if nodeName != "" {
+		if e.named == nil {
+			e.named = make(map[string]*Ref)
+		}
+		e.named[nodeName] = ref
+	}
+	return ref, nil
+}
+
+// moveFilename lets `driver=qcow2,filename=x` mean file.filename=x.
+func (r *OpenRequest) moveFilename() {
+	if r.Opts.Has("file") {
+		return
+	}
+	if v, ok := r.Opts.Take("filename"); ok {
+		_ = r.Opts.Set("file", map[string]any{"filename": v.Text()})
+	}
+}
+
+// generic are the options that every node has.
+type generic struct {
+	NodeName     string `opt:"node-name" help:"a name to refer to the node by"`
+	ReadOnly     *bool  `opt:"read-only" help:"open for reading only"`
+	AutoReadOnly *bool  `opt:"auto-read-only" help:"fall back to reading"`
+	ForceShare   *bool  `opt:"force-share" help:"read although somebody else writes"`
+	Discard      string `opt:"discard" enum:"ignore,off,unmap,on" help:"pass discards on"`
+	DetectZeroes string `opt:"detect-zeroes" enum:"off,on,unmap" help:"turn writes of zeroes into zeroing"`
+	CacheDirect  *bool  `opt:"cache.direct" help:"bypass the host's page cache"`
+	CacheNoFlush *bool  `opt:"cache.no-flush" help:"ignore flushes"`
+	CacheWB      *bool  `opt:"cache.writeback" help:"writes complete before they are durable"`
+}
+
+func (e *Env) genericOptions(r *OpenRequest) (string, error) {
+	var g generic
+	if err := r.Opts.Bind(&g); err != nil {
+		return "", err
+	}
+	set := func(dst *bool, v *bool, invert bool) {
+		if v != nil {
+			*dst = *v != invert
+		}
+	}
+	f := &r.Flags
+	if g.ReadOnly != nil && *g.ReadOnly {
+		f.Write = false
+	}
+	set(&f.AutoReadOnly, g.AutoReadOnly, false)
+	set(&f.ForceShare, g.ForceShare, false)
+	set(&f.Cache.Direct, g.CacheDirect, false)
+	set(&f.Cache.NoFlush, g.CacheNoFlush, false)
+	set(&f.Cache.WriteThrough, g.CacheWB, true)
+	switch g.Discard {
+	case "unmap", "on":
+		f.Discard = true
+	case "ignore", "off":
+		f.Discard = false
+	}
+	switch g.DetectZeroes {
+	case "on":
+		f.DetectZeroes = DetectOn
+	case "unmap":
+		if !f.Discard {
+			return "", Errf(ErrOption, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
+		}
+		f.DetectZeroes = DetectUnmap
+	case "off":
+		f.DetectZeroes = DetectOff
+	}
+	if f.ForceShare {
+		if f.Write {
+			return "", Errf(ErrOption, "force-share=on can only be used with read-only images")
+		}
+		r.Shared = PermAll
+	}
+	return g.NodeName, nil
+}
+
+// openProbed opens the protocol node first, looks at the first bytes and puts the format over it.
+func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
+	inner := r.Opts
+	if sub, ok := r.Opts.Sub("file"); ok && !r.Opts.Has("driver") {
+		inner = sub
+	}
+	probe := inner.Clone()
+	pf := r.Flags
+	pf.Write, pf.ForceShare = false, true
+	ref, err := e.open(ctx, &OpenRequest{Env: e, Opts: probe, Flags: pf, Perm: 0, Shared: PermAll, Filename: r.Filename, IsFormat: true, depth: r.depth + 1})
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, min(ProbeSize, max(0, ref.Size())))
+	err = ref.ReadAt(ctx, head, 0)
+	err = errors.Join(err, ref.Close())
+	if err != nil {
+		return nil, err
+	}
+	d := e.Registry.Probe(head, r.Filename)
+	if d == nil {
+		return nil, openError(r.Filename, Errf(ErrUnsupported, "no driver for raw images"))
+	}
+	outer := r.Opts
+	if inner == r.Opts {
+		outer = opts.NewTree()
+		if err := outer.Set("file", inner); err != nil {
+			return nil, err
+		}
+	}
+	if err := outer.Set("driver", d.Name); err != nil {
+		return nil, err
+	}
+	if d.Name == "raw" && r.Flags.Write {
+		_ = outer.Set("probed", true)
+	}
+	q := *r
+	q.Opts = outer
+	return e.open(ctx, &q)
+}
+
+// Child opens the child under key of the node's options; nil when the key is absent. A string is a node-name, or a name as a user
+// writes it.
+func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, error) {
+	v, ok := r.Opts.Take(key)
+	if !ok {
+		return nil, nil
+	}
+	if v.Tree() == nil {
+		name := v.Text()
+		if ref := r.Env.named[name]; ref != nil {
+			return ref.Clone(r.childFlags(role)), nil
+		}
+		t, err := opts.ParseName(name)
+		if err != nil {
+			return nil, openError(name, err)
+		}
+		return r.Env.open(ctx, r.childRequest(t, role))
+	}
+	return r.Env.open(ctx, r.childRequest(v.Tree(), role))
+}
+
+// MustChild is Child for children that have to be there.
+func (r *OpenRequest) MustChild(ctx context.Context, key string, role Role) (*Ref, error) {
+	c, err := r.Child(ctx, key, role)
+	if err == nil && c == nil {
+		err = Errf(ErrOption, "driver '%s' needs the option '%s' (or a file name)", r.Driver.Name, key)
+	}
+	return c, err
+}
+
+func (r *OpenRequest) childFlags(role Role) OpenFlags {
+	f := r.Flags
+	f.DetectZeroes = DetectOff
+	switch role {
+	case RoleBacking:
+		f.Write, f.AutoReadOnly, f.NoBacking, f.Check = false, false, false, false
+		f.Cache.WriteThrough = false
+	case RoleStorage, RoleData:
+		f.Cache.WriteThrough = false // the format flushes as a whole
+		f.Discard = true             // the format decides what it passes on
+	case RoleFiltered:
+	}
+	return f
+}
+
+func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
+	c := &OpenRequest{Env: r.Env, Opts: t, Flags: r.childFlags(role), Filename: r.Filename, depth: r.depth + 1}
+	c.Perm, c.Shared = r.Perm, r.Shared
+	switch role {
+	case RoleBacking:
+		c.Perm, c.Shared = PermConsistentRead, PermConsistentRead|PermWriteUnchanged
+		if r.Shared.has(PermWrite) {
+			c.Shared |= PermWrite | PermResize
+		}
+		c.Filename = ""
+	case RoleStorage, RoleData:
+		c.IsFormat = true
+		if r.Flags.Write {
+			c.Perm |= PermWrite | PermResize
+			// A format's metadata has one writer, whatever the user shares.
+			c.Shared = c.Shared &^ (PermWrite | PermResize)
+		}
+		if r.Flags.ForceShare {
+			c.Shared = PermAll
+		}
+		if role == RoleData {
+			c.Filename = ""
+		}
+	case RoleFiltered:
+		c.IsFormat = r.IsFormat
+	}
+	return c
+}
+
+func (p Perm) has(q Perm) bool { return p&q == q }
+
+// Reference opens what an image refers to: a backing file, a data file, an extent. name is as the image has it; format may be empty, and is
+// then probed. The user's policy decides whether it is followed.
+func (r *OpenRequest) Reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
+	full, err := r.Env.resolveReference(r.Filename, name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := opts.ParseName(full)
+	if err != nil {
+		return nil, openError(full, err)
+	}
+	c := r.childRequest(t, role)
+	c.Filename = full
+	d, err := r.Env.driverOf(t)
+	if err != nil {
+		return nil, openError(full, err)
+	}
+	switch {
+	case d != nil && d.Kind != KindProtocol:
+		return r.Env.open(ctx, c)
+	case role == RoleData:
+		return r.Env.open(ctx, c)
+	case format == "":
+		return r.Env.openProbed(ctx, c)
+	}
+	outer := opts.NewTree()
+	if err := errors.Join(outer.Set("driver", format), outer.Set("file", t)); err != nil {
+		return nil, err
+	}
+	c.Opts, c.IsFormat = outer, false
+	return r.Env.open(ctx, c)
+}
+
+// resolveReference applies the policy to a name that an image has inside and makes it absolute or relative to the image.
+func (e *Env) resolveReference(base, name string) (string, error) {
+	isPath := !isJSONName(name) && !hasProtocol(name)
+	switch e.References {
+	case ReferencesNone:
+		return "", Errf(ErrPermission, "the image refers to '%s', which is not followed: allow it by --references=folder or --references=allow", name)
+	case ReferencesFolder:
+		if !isPath {
+			return "", Errf(ErrPermission, "the image refers to '%s', which is no plain file name: allow it by --references=allow", name)
+		}
+		if err := insideFolder(base, name); err != nil {
+			return "", err
+		}
+	case ReferencesAllow:
+	}
+	return ResolveName(base, name), nil
+}
+
+// ResolveName makes a name relative to the image that mentions it, as image formats mean it.
+func ResolveName(base, name string) string {
+	if base == "" || filepath.IsAbs(name) || isJSONName(name) || hasProtocol(name) {
+		return name
+	}
+	if hasProtocol(base) {
+		if i := strings.LastIndexByte(base, '/'); i >= 0 {
+			return base[:i+1] + name
+		}
+		return name
+	}
+	return filepath.Join(filepath.Dir(base), name)
+}
+
+// hasProtocol reports whether a name starts with a protocol: letters, digits, +, - or . up to a colon that comes before any slash.
+func hasProtocol(name string) bool {
+	i := strings.IndexAny(name, ":/")
+	return i > 0 && name[i] == ':'
+}
+
+// insideFolder opens the reference below the image's folder, following no link out of it, and wants a regular file.
+func insideFolder(base, name string) error {
+	dir := filepath.Dir(base)
+	rel := name
+	if filepath.IsAbs(name) {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		if rel, err = filepath.Rel(abs, name); err != nil {
+			return Errf(ErrPermission, "the image refers to '%s' outside its folder: allow it by --references=allow", name)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	st, err := root.Stat(rel)
+	if err != nil {
+		return Errf(ErrPermission, "the image refers to '%s', which is not a file in its folder (%v): allow it by --references=allow", name, err)
+	}
+	if !st.Mode().IsRegular() {
+		return Errf(ErrPermission, "the image refers to '%s', which is not a regular file: allow it by --references=allow", name)
+	}
+	return nil
+}
