@@ -1,0 +1,127 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// document writes JSON with its keys in the order of the calls, laid out as fio lays it out: two spaces a level and ` : ` after a key, which shell scripts match.
+// An empty key writes an element of an array.
+type document struct {
+	w     *bufio.Writer
+	used  []bool // for each open level: something has been written in it
+	esc   bytes.Buffer
+	quote *json.Encoder
+}
+
+func newDocument(w io.Writer) *document {
+	d := &document{w: bufio.NewWriterSize(w, 1<<16)}
+	d.quote = json.NewEncoder(&d.esc)
+	d.quote.SetEscapeHTML(false)
+	return d
+}
+
+func (d *document) next(key string) {
+	if n := len(d.used); n > 0 {
+		if d.used[n-1] {
+			_ = d.w.WriteByte(',')
+		}
+		d.used[n-1] = true
+		d.newline()
+	}
+	if key != "" {
+		d.quoted(key)
+		_, _ = d.w.WriteString(" : ")
+	}
+}
+
+func (d *document) newline() {
+	_ = d.w.WriteByte('\n')
+	_, _ = d.w.WriteString(strings.Repeat("  ", len(d.used)))
+}
+
+func (d *document) open(key string, bracket byte) {
+	d.next(key)
+	_ = d.w.WriteByte(bracket)
+	d.used = append(d.used, false)
+}
+
+func (d *document) shut(bracket byte) {
+	d.used = d.used[:len(d.used)-1]
+	d.newline()
+	_ = d.w.WriteByte(bracket)
+}
+
+func (d *document) object(key string, body func()) {
+	d.open(key, '{')
+	body()
+	d.shut('}')
+}
+
+func (d *document) array(key string, body func()) {
+	d.open(key, '[')
+	body()
+	d.shut(']')
+}
+
+// quoted writes s as a JSON string; bytes that are not UTF-8 become U+FFFD.
+func (d *document) quoted(s string) {
+	d.esc.Reset()
+	_ = d.quote.Encode(s) // a string always encodes
+	_, _ = d.w.Write(bytes.TrimRight(d.esc.Bytes(), "\n"))
+}
+
+func (d *document) string(key, v string) {
+	d.next(key)
+	d.quoted(v)
+}
+
+func (d *document) strings(key string, list []string) {
+	d.array(key, func() {
+		for _, s := range list {
+			d.string("", s)
+		}
+	})
+}
+
+func (d *document) uint(key string, v uint64) {
+	d.next(key)
+	_, _ = d.w.Write(strconv.AppendUint(d.w.AvailableBuffer(), v, 10))
+}
+
+func (d *document) int(key string, v int64) {
+	d.next(key)
+	_, _ = d.w.Write(strconv.AppendInt(d.w.AvailableBuffer(), v, 10))
+}
+
+func (d *document) float(key string, v float64) {
+	d.next(key)
+	_, _ = d.w.Write(strconv.AppendFloat(d.w.AvailableBuffer(), finite(v), 'f', 6, 64))
+}
+
+func (d *document) bool(key string, v bool) {
+	d.next(key)
+	_, _ = d.w.WriteString(strconv.FormatBool(v))
+}
+
+// row writes an array of numbers on one line: [1,2,3].
+func (d *document) row(key string, v ...uint64) {
+	d.next(key)
+	_ = d.w.WriteByte('[')
+	for i, n := range v {
+		if i > 0 {
+			_ = d.w.WriteByte(',')
+		}
+		_, _ = d.w.Write(strconv.AppendUint(d.w.AvailableBuffer(), n, 10))
+	}
+	_ = d.w.WriteByte(']')
+}
+
+func (d *document) finish() error {
+	_ = d.w.WriteByte('\n')
+	return d.w.Flush()
+}
