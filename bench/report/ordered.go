@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ type document struct {
 	used  []bool // for each open level: something has been written in it
 	esc   bytes.Buffer
 	quote *json.Encoder
+	err   error
 }
 
 func newDocument(w io.Writer) *document {
@@ -80,14 +82,6 @@ func (d *document) string(key, v string) {
 	d.quoted(v)
 }
 
-func (d *document) strings(key string, list []string) {
-	d.array(key, func() {
-		for _, s := range list {
-			d.string("", s)
-		}
-	})
-}
-
 func (d *document) uint(key string, v uint64) {
 	d.next(key)
 	_, _ = d.w.Write(strconv.AppendUint(d.w.AvailableBuffer(), v, 10))
@@ -103,25 +97,54 @@ func (d *document) float(key string, v float64) {
 	_, _ = d.w.Write(strconv.AppendFloat(d.w.AvailableBuffer(), finite(v), 'f', 6, 64))
 }
 
-func (d *document) bool(key string, v bool) {
-	d.next(key)
-	_, _ = d.w.WriteString(strconv.FormatBool(v))
+// fields writes the fields of a struct into the open object.
+func (d *document) fields(v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // the brace
+	for dec.More() {
+		key, err := dec.Token()
+		var val json.RawMessage
+		if err == nil {
+			err = dec.Decode(&val)
+		}
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		d.next(key.(string))
+		d.esc.Reset()
+		if err := json.Indent(&d.esc, val, strings.Repeat("  ", len(d.used)), "  "); err != nil {
+			d.fail(err)
+			return
+		}
+		_, _ = d.w.Write(d.esc.Bytes())
+	}
 }
 
-// row writes an array of numbers on one line: [1,2,3].
-func (d *document) row(key string, v ...uint64) {
-	d.next(key)
-	_ = d.w.WriteByte('[')
-	for i, n := range v {
-		if i > 0 {
-			_ = d.w.WriteByte(',')
-		}
-		_, _ = d.w.Write(strconv.AppendUint(d.w.AvailableBuffer(), n, 10))
+// inline writes v on one line.
+func (d *document) inline(key string, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		d.fail(err)
+		raw = []byte("null")
 	}
-	_ = d.w.WriteByte(']')
+	d.next(key)
+	_, _ = d.w.Write(raw)
+}
+
+// fail keeps the first error of encoding.
+func (d *document) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
 }
 
 func (d *document) finish() error {
 	_ = d.w.WriteByte('\n')
-	return d.w.Flush()
+	return errors.Join(d.err, d.w.Flush())
 }

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"slices"
+
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -8,10 +10,9 @@ import (
 var classLimits = [...]uint64{2, 4, 10, 20, 50, 100, 250, 500, 750, 1000, 2000}
 
 var (
-	classNames  = [...]string{"2", "4", "10", "20", "50", "100", "250", "500", "750", "1000", "2000", ">=2000"}
-	levelNames  = [...]string{"1", "2", "4", "8", "16", "32", ">=64"}
-	batchNames  = [...]string{"0", "4", "8", "16", "32", "64", ">=64"}
-	classCounts = [...]int{10, 10, 12}
+	classNames = [...]string{"2", "4", "10", "20", "50", "100", "250", "500", "750", "1000", "2000", ">=2000"}
+	levelNames = [...]string{"1", "2", "4", "8", "16", "32", ">=64"}
+	batchNames = [...]string{"0", "4", "8", "16", "32", "64", ">=64"}
 )
 
 // latencyClasses are percentages of all I/Os by completion latency: nanoseconds, microseconds and milliseconds.
@@ -129,11 +130,14 @@ var defaultPercentiles = []float64{1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95,
 // maxPercentiles is what fio's terse lines have room for.
 const maxPercentiles = 20
 
+// percentiles are those to print: ascending, each once.
 func percentiles(j *result.Job) []float64 {
-	list := j.Percentiles
-	if len(list) == 0 {
-		list = defaultPercentiles
+	if len(j.Percentiles) == 0 {
+		return defaultPercentiles
 	}
+	list := slices.DeleteFunc(slices.Clone(j.Percentiles), func(p float64) bool { return !(p > 0 && p <= 100) })
+	slices.Sort(list)
+	list = slices.Compact(list)
 	return list[:min(len(list), maxPercentiles)]
 }
 
