@@ -48,7 +48,8 @@ type Run struct {
 	Hints       []Hint
 	Interrupted bool // Ctrl-C or a signal ended the measurement: what is here is complete up to then
 	Warnings    []string
-	Command     []string // how to run it again
+	Command     []string      // how to run it again
+	Left        time.Duration // of a report in the middle of a run (--status-interval): what is still to come
 }
 
 // Job is the result of one job, or of a group.
@@ -63,10 +64,13 @@ type Job struct {
 	TotalErrors uint64
 	Elapsed     time.Duration
 	Started     time.Time
-	Runtime     time.Duration
+	Runtime     time.Duration // of all members added up, so that CPU time over it is a share of one thread
 	Options     []KV
-	Dir         [Directions]Dir
-	Mixed       *Dir // unified_rw_reporting: all directions together
+	PID         int
+
+	ContinueOnError bool // errors were to be counted, not to end the job
+	Dir             [Directions]Dir
+	Mixed           *Dir // unified_rw_reporting: all directions together
 
 	CPUUser, CPUSys  time.Duration // of the job's threads
 	CPUKernelThreads time.Duration // SQPOLL and workers, where known
@@ -187,8 +191,36 @@ type Target struct {
 	Driver   string
 	Layers   []string // the flattened graph, top first
 	Size     int64
-	Facts    []KV // mount, scheduler, model, firmware, queue limits, …
+	Facts    []KV // firmware, queue limits and what else the driver knows
 	InMemory bool // tmpfs, null, mem
+
+	Path      string // of the file or device node beneath, empty where there is none
+	FS        string // file system type; empty for a device
+	Mount     string // where that file system is mounted
+	MountOpts string
+	Allocated int64  // bytes of the file that have blocks; -1 where unknown
+	Unwritten int64  // bytes that are allocated but read as zeroes without I/O; -1 where unknown
+	Signature string // file system, partition table, RAID or LVM found on a device
+	Block     *BlockDevice
+}
+
+// BlockDevice is what the kernel says of the device under a target.
+type BlockDevice struct {
+	Name       string // nvme0n1, dm-0
+	Model      string
+	Serial     string
+	Size       int64
+	Rotational bool
+	Scheduler  string
+	NRRequests int
+	WriteCache string // write back, write through
+	Logical    int    // block sizes
+	Physical   int
+	MaxKB      int    // largest request
+	Zoned      string // empty when not
+	NUMANode   int    // -1 when there is none
+	Polling    bool   // poll queues exist
+	Layers     []string
 }
 
 // DiskUtil is one line of disk_util.
@@ -200,8 +232,7 @@ type DiskUtil struct {
 	ReadTicks, WriteTicks     uint64 // ms
 	InQueue                   uint64 // ms
 	Util                      float64
-	AggrRead, AggrWrite       uint64
-	Slave                     bool
+	Aggregate                 *DiskUtil // mean of the devices beneath, with their highest Util; nil when there are none
 }
 
 // Host is what the reader of a report needs to know of the machine.
@@ -214,6 +245,14 @@ type Host struct {
 	Memory                     uint64
 	Facts                      []KV
 	URing                      string // one line of the probe
+
+	MemAvailable uint64  // when the run started
+	Virtual      string  // hypervisor, or container; empty on bare metal
+	Turbo        string  // on, off, or empty where the CPU does not say
+	NUMANodes    int     // 0 where unknown
+	Load         float64 // one-minute load average when the run started
+	Steal        float64 // percent of CPU time that the hypervisor took during the run
+	Busy         float64 // percent of CPU time that everybody used during the run
 }
 
 // Hint says what would make the result misleading, or what could be done better.
@@ -232,6 +271,8 @@ type Live struct {
 	State         string // ramp, running, verify, laying out, …
 	Dir           [3]LiveDir
 	OpenDepth     int
+	Letters       string // one letter a job, as in fio's status line: R r W w M m D d for the running, P pending, / ramp, V verify, _ done, …
+	Files         int    // open
 }
 
 // LiveDir is one direction of Live.
