@@ -29,9 +29,10 @@ import (
 // [OptBool], [Tristate], [SecretRef], encoding.TextUnmarshaler, slices of
 // these (a scalar alone is a list of one), pointers to these (nil where
 // absent), structs (a child object), *struct (nil where absent), []struct,
-// *[Tree] and Tree (a child node as it is, for another driver; a scalar there
-// is a name and goes through [ParseName]), []*Tree, and [Value] (anything).
-// JSON null leaves a pointer nil and is refused elsewhere but for Value.
+// *[Tree] and Tree (a child node as it is, for another driver, by
+// [Value.Node]), []*Tree, and [Value] (anything; the type to take where an
+// absent node and backing= differ). JSON null leaves a pointer nil and is
+// refused elsewhere but for Value.
 func (t *Tree) Bind(dst any) error {
 	v := reflect.ValueOf(dst)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
@@ -69,12 +70,13 @@ func (t *Tree) unused(out *[]*Error) {
 		if e.used == usedWhole {
 			continue
 		}
-		if e.used == usedParts {
+		known := slices.ContainsFunc(t.known, func(k string) bool { return sameKey(k, e.key) })
+		if e.used == usedParts || (known && e.val.kind == KindObject) {
 			e.val.unused(out)
 			continue
 		}
 		msg := "unknown option" + suggest(e.key, t.known)
-		if slices.ContainsFunc(t.known, func(k string) bool { return sameKey(k, e.key) }) {
+		if known {
 			msg = "is " + e.val.kind.String() + ", but has keys of its own"
 		}
 		*out = append(*out, &Error{Key: join(t.at, e.key), Pos: e.pos, Kind: ErrUnknown, Msg: msg})
@@ -283,22 +285,15 @@ func (f *field) refuse(v Value, key string) *Error {
 }
 
 func (f *field) setTree(dst reflect.Value, v Value, key string) error {
-	t := v.tree
+	t, err := v.Node(key)
 	switch {
-	case v.kind == KindNull && f.typ == typeTreePtr:
-		return nil
-	case v.kind == KindString:
-		var err error
-		if t, err = ParseName(v.text); err != nil {
-			return in(err, key, -1)
-		}
-		t.rebase(key)
-	case v.kind != KindObject:
-		return f.refuse(v, key)
-	}
-	if f.typ == typeTreePtr {
+	case err != nil:
+		return err
+	case f.typ == typeTreePtr:
 		dst.Set(reflect.ValueOf(t))
-	} else {
+	case t == nil:
+		return f.refuse(v, key)
+	default:
 		dst.Set(reflect.ValueOf(*t))
 	}
 	return nil

@@ -2,6 +2,7 @@ package opts
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -141,9 +142,13 @@ func (r *raw) list(at string, level int) (Value, error) {
 			return Value{}, mixedKeys(at, r.poss[i], key)
 		}
 		if idx >= len(l) {
+			gap := 0
+			for r.find(strconv.Itoa(gap)) != nil {
+				gap++
+			}
 			return Value{}, &Error{
 				Key: join(at, key), Pos: r.poss[i], Msg: "list indices leave a gap",
-				Want: fmt.Sprintf("0 to %d for the %d given", len(l)-1, len(l)), Kind: ErrSyntax,
+				Want: join(at, strconv.Itoa(gap)) + " as well", Kind: ErrSyntax,
 			}
 		}
 		v, err := r.kids[i].value(join(at, key), level+1)

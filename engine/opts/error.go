@@ -81,8 +81,8 @@ func display(s string) string {
 			return strconv.Quote(s)
 		}
 	}
-	if s == "" {
-		return `""`
+	if s == "" || s[len(s)-1] == ':' {
+		return strconv.Quote(s)
 	}
 	return s
 }

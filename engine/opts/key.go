@@ -87,7 +87,7 @@ func splitPath(path string, pos int) ([]string, error) {
 				return nil, &Error{Key: path, Pos: pos, Msg: "list index " + display(s), Want: fmt.Sprintf("a number below %d", MaxKeys), Kind: ErrSyntax}
 			}
 		case !validKey(s):
-			return nil, &Error{Key: path, Pos: pos, Msg: "not a key", Want: "letters, digits, '-' and '_', dots between", Kind: ErrSyntax}
+			return nil, &Error{Key: redactText(path), Pos: pos, Msg: "not a key", Want: "letters, digits, '-' and '_', dots between", Kind: ErrSyntax}
 		}
 	}
 	return segs, nil

@@ -86,7 +86,7 @@ func scanValue(s string) (string, int) {
 func noEquals(rest string, pos int, afterSecret bool) error {
 	e := &Error{Pos: pos, Msg: "item without a key", Want: "KEY=VALUE, with ,, for a comma in a value", Kind: ErrSyntax}
 	if item, _ := scanValue(rest); item != "" && !afterSecret {
-		e.Key, e.Msg = item, "item without a value"
+		e.Key, e.Msg = RedactName(item), "item without a value"
 	}
 	return e
 }

@@ -83,10 +83,14 @@ func ParseName(s string) (*Tree, error) {
 		for i := range protocols {
 			known[i] = protocols[i].Scheme
 		}
-		return nil, &Error{
-			Value: scheme, Pos: 0, Kind: ErrUnknown,
-			Msg: "unknown protocol" + suggest(scheme, known) + "; a path with a colon is written ./" + display(RedactName(s)),
+		e := &Error{Value: scheme, Pos: 0, Msg: "unknown protocol (known: " + strings.Join(known, ", ") + ")", Kind: ErrUnknown}
+		if n := Nearest(scheme, known); n != "" {
+			e.Msg = strings.Replace(e.Msg, "(", "(nearest: "+n+"; ", 1)
 		}
+		if !strings.Contains(s, "://") {
+			e.Msg += "; a path with a colon is written ./" + display(s)
+		}
+		return nil, e
 	}
 	t, err := protocols[i].parse(s)
 	if err != nil {

@@ -6,7 +6,7 @@ import "strings"
 type Object struct {
 	Type  string // "secret", "throttle-group", "tls-creds-x509", …
 	ID    string
-	Props *Tree // the remaining properties, for Bind by whoever knows Type
+	Props *Tree // the remaining properties, for Bind by whoever knows Type; of a secret without its data
 
 	secret *secretOptions // behind a pointer, which fmt shows as an address
 }
@@ -48,6 +48,7 @@ func ParseObject(s string) (Object, error) {
 	if err := t.Unused(); err != nil {
 		return Object{}, err
 	}
+	t.Delete("data")
 	return o, o.secret.check(o.ID)
 }
 

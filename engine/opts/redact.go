@@ -17,13 +17,15 @@ var (
 	secretParams = []string{"pass", "token", "sig", "secret", "credential", "auth"}
 )
 
-func isSecretKey(key string) bool {
-	key = fold(key)
-	if i := strings.LastIndexByte(key, '.'); i >= 0 {
-		key = key[i+1:]
+// isSecretKey reports whether path or a key that it goes through is one of them.
+func isSecretKey(path string) bool {
+	for key := range strings.SplitSeq(fold(path), ".") {
+		if slices.Contains(secretKeys, key) ||
+			slices.ContainsFunc(secretSuffixes, func(s string) bool { return strings.HasSuffix(key, s) }) {
+			return true
+		}
 	}
-	return slices.Contains(secretKeys, key) ||
-		slices.ContainsFunc(secretSuffixes, func(s string) bool { return strings.HasSuffix(key, s) })
+	return false
 }
 
 // RedactName returns a name or an option string as a message may show it:
@@ -35,6 +37,14 @@ func RedactName(s string) string {
 			return "json:" + hidden
 		}
 		return t.Redacted()
+	}
+	return redactText(s)
+}
+
+// redactText is RedactName without a look into json:.
+func redactText(s string) string {
+	if strings.HasPrefix(s, "json:") {
+		return "json:" + hidden
 	}
 	if eq := strings.IndexByte(s, '='); eq > 0 && !strings.ContainsAny(s[:eq], ":/") {
 		return redactItems(s)

@@ -237,10 +237,12 @@ func iscsiName(s string) (*Tree, error) {
 	if err != nil {
 		return nil, in(err, "", len(rest)-len(address))
 	}
-	target, lun, ok := strings.Cut(strings.TrimPrefix(u.path, "/"), "/")
-	switch n, err := strconv.ParseUint(lun, 10, 16); {
-	case !ok || target == "":
+	i := strings.LastIndexByte(u.path, '/')
+	if i <= 1 {
 		return nil, missing("target or LUN", form)
+	}
+	target, lun := u.path[1:i], u.path[i+1:]
+	switch n, err := strconv.ParseUint(lun, 10, 16); {
 	case err != nil || n > 16383:
 		return nil, &Error{Key: "lun", Value: lun, Pos: len(s) - len(lun), Want: "a number from 0 to 16383", Kind: ErrValue}
 	default:

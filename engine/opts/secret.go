@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,20 +12,23 @@ import (
 )
 
 // Secret holds a password or key. It prints as "***" by every verb of fmt and in
-// JSON, and as an address where it is a field that fmt cannot call methods on;
-// only [Secret.Bytes] shows it. As a field of an option struct it is filled by
-// Bind. The zero Secret is empty.
-type Secret struct{ p *[]byte }
+// JSON; only [Secret.Bytes] shows it. As a field of an option struct it is
+// filled by Bind. The zero Secret is empty.
+type Secret struct{ p *content }
+
+// content keeps the bytes two pointers away: where fmt reaches a Secret through
+// an unexported field it calls no methods, but follows at most one.
+type content struct{ b *[]byte }
 
 // NewSecret returns a secret that owns b.
-func NewSecret(b []byte) Secret { return Secret{&b} }
+func NewSecret(b []byte) Secret { return Secret{&content{&b}} }
 
 // Bytes returns the content, not a copy.
 func (s Secret) Bytes() []byte {
 	if s.p == nil {
 		return nil
 	}
-	return *s.p
+	return *s.p.b
 }
 
 // String returns "***".
@@ -60,7 +64,7 @@ type secretOptions struct {
 // check refuses combinations that mean nothing.
 func (o *secretOptions) check(id string) error {
 	fail := func(key, msg string, kind error) error {
-		return &Error{Key: "secret " + id, Pos: -1, Msg: key + " " + msg, Kind: kind}
+		return &Error{Pos: -1, Msg: "secret " + id + ": " + key + " " + msg, Kind: kind}
 	}
 	given := o.Data.p != nil
 	switch {
@@ -87,31 +91,31 @@ func (o *Objects) Secret(ref SecretRef, readFile func(path string) ([]byte, erro
 
 func (o *Objects) secret(id string, readFile func(string) ([]byte, error), chain int) (Secret, error) {
 	fail := func(format string, args ...any) (Secret, error) {
-		return Secret{}, &Error{Key: "secret " + id, Pos: -1, Msg: fmt.Sprintf(format, args...), Kind: ErrValue}
+		return Secret{}, &Error{Pos: -1, Msg: "secret " + id + ": " + fmt.Sprintf(format, args...), Kind: ErrValue}
 	}
 	obj, ok := o.Get(id)
 	switch {
 	case !ok:
-		return Secret{}, &Error{Key: "secret " + id, Pos: -1, Msg: "no such object" + suggest(id, o.IDs("secret")), Kind: ErrMissing}
-	case obj.Type != "secret":
+		return Secret{}, &Error{Pos: -1, Msg: "secret " + id + ": no such object" + suggest(id, o.IDs("secret")), Kind: ErrMissing}
+	case obj.secret == nil:
 		return fail("is a %s object", obj.Type)
 	case chain == maxSecretChain:
 		return fail("is encrypted by too many others")
 	}
 	s := obj.secret
-	content := slices.Clone(s.Data.Bytes())
+	b := slices.Clone(s.Data.Bytes())
 	if s.File != "" {
 		if readFile == nil {
 			return fail("files are not read here")
 		}
 		var err error
-		if content, err = readFile(s.File); err != nil {
+		if b, err = readFile(s.File); err != nil {
 			return Secret{}, fmt.Errorf("secret %s: %w", id, err)
 		}
 	}
 	if s.Format == "base64" {
 		var err error
-		if content, err = decode64(content); err != nil {
+		if b, err = decode64(b); err != nil {
 			return fail("not base64")
 		}
 	}
@@ -120,14 +124,14 @@ func (o *Objects) secret(id string, readFile func(string) ([]byte, error), chain
 		if err != nil {
 			return Secret{}, err
 		}
-		if content, err = decrypt(key.Bytes(), s.IV, content); err != nil {
+		if b, err = decrypt(key.Bytes(), s.IV, b); err != nil {
 			return fail("%s", err)
 		}
 	}
-	if s.Format == "raw" && s.File == "" && !utf8.Valid(content) {
+	if s.Format == "raw" && s.File == "" && !utf8.Valid(b) {
 		return fail("not UTF-8: binary data needs format=base64")
 	}
-	return NewSecret(content), nil
+	return NewSecret(b), nil
 }
 
 // decode64 decodes standard base64 that may be broken into lines.
@@ -135,20 +139,16 @@ func decode64(b []byte) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(b)), ""))
 }
 
-type secretError string
-
-func (e secretError) Error() string { return string(e) }
-
 // decrypt undoes AES-256-CBC with PKCS #7 padding (RFC 5652 §6.3).
 func decrypt(key []byte, iv string, content []byte) ([]byte, error) {
 	vector, err := decode64([]byte(iv))
 	switch {
 	case err != nil || len(vector) != aes.BlockSize:
-		return nil, secretError("iv is not 16 bytes of base64")
+		return nil, errors.New("iv is not 16 bytes of base64")
 	case len(key) != 32:
-		return nil, secretError("its key is not 32 bytes")
+		return nil, errors.New("its key is not 32 bytes")
 	case len(content) == 0 || len(content)%aes.BlockSize != 0:
-		return nil, secretError("encrypted content is not a multiple of 16 bytes")
+		return nil, errors.New("encrypted content is not a multiple of 16 bytes")
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -158,11 +158,11 @@ func decrypt(key []byte, iv string, content []byte) ([]byte, error) {
 	cipher.NewCBCDecrypter(block, vector).CryptBlocks(plain, content)
 	pad := int(plain[len(plain)-1])
 	if pad == 0 || pad > aes.BlockSize {
-		return nil, secretError("does not decrypt")
+		return nil, errors.New("does not decrypt")
 	}
 	for _, b := range plain[len(plain)-pad:] {
 		if int(b) != pad {
-			return nil, secretError("does not decrypt")
+			return nil, errors.New("does not decrypt")
 		}
 	}
 	return plain[:len(plain)-pad], nil

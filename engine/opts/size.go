@@ -27,7 +27,7 @@ func ParseSize(s string) (int64, error) {
 	num := strings.TrimPrefix(strings.TrimLeft(s, " \t\n"), "+")
 	switch {
 	case s == "":
-		return bad("empty size", sizeWant)
+		return bad(emptyValue(s), sizeWant)
 	case len(num) > maxNumber:
 		return bad("", sizeWant)
 	case strings.HasPrefix(num, "-"):

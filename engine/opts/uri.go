@@ -1,6 +1,7 @@
 package opts
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -45,9 +46,9 @@ func parseURI(s string) (*uri, error) {
 		}
 		rest = rest[:i]
 	}
-	authority := rest
+	authority, spill := rest, ""
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority = rest[:i]
+		authority, spill = rest[:i], rest[i:]
 		if u.path, err = unescape(rest[i:], base+i); err != nil {
 			return nil, err
 		}
@@ -61,6 +62,10 @@ func parseURI(s string) (*uri, error) {
 		authority = authority[i+1:]
 	}
 	u.host, u.port, err = hostPort(authority, base)
+	var e *Error
+	if errors.As(err, &e) && strings.Contains(spill, "@") {
+		e.Value = hidden // a password with a slash in it ends up where the port is
+	}
 	return u, err
 }
 

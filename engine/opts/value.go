@@ -26,7 +26,8 @@ var kindNames = [...]string{"absent", "null", "a boolean", "a number", "a string
 // String names the kind for a message.
 func (k Kind) String() string { return kindNames[k] }
 
-// Value is a scalar, a *Tree or a List. The zero Value is absent.
+// Value is a scalar, a *Tree or a List. The zero Value is absent. It prints
+// redacted, but not where fmt reaches it through an unexported field.
 type Value struct {
 	kind   Kind
 	secret bool
@@ -56,6 +57,26 @@ func (v Value) List() List { return v.list }
 
 // Pos returns the byte offset in the source, -1 where the value was built by code.
 func (v Value) Pos() int { return v.pos }
+
+// Node returns the child node that v stands for: an object as it is, a string as
+// the name that [ParseName] reads. Null and the empty string are nil: no node,
+// as in backing=. at is the node's full path, for its errors.
+func (v Value) Node(at string) (*Tree, error) {
+	switch {
+	case v.kind == KindObject:
+		return v.tree, nil
+	case v.kind == KindNull || (v.kind == KindString && v.text == ""):
+		return nil, nil
+	case v.kind != KindString:
+		return nil, &Error{Key: at, Pos: v.pos, Msg: "is " + v.kind.String(), Want: classWords[classTree].noun, Kind: ErrValue}
+	}
+	t, err := ParseName(v.text)
+	if err != nil {
+		return nil, in(err, at, -1)
+	}
+	t.rebase(at)
+	return t, nil
+}
 
 // scalar reports whether v is a string, number or boolean.
 func (v Value) scalar() bool {
