@@ -117,9 +117,13 @@ func (r *raw) object(at string, level int) (Value, error) {
 		return Value{}, tooDeep(at, r.val.pos)
 	}
 	t := &Tree{at: at, entries: make([]entry, len(r.keys))}
+	driver := r.find("driver") != nil
 	for i, key := range r.keys {
 		if isIndex(key) {
 			return Value{}, mixedKeys(at, r.poss[i], key)
+		}
+		if kid := r.kids[i]; driver && kid.mayBeNode() {
+			kid.named = false
 		}
 		v, err := r.kids[i].value(join(at, key), level+1)
 		if err != nil {
@@ -130,6 +134,10 @@ func (r *raw) object(at string, level int) (Value, error) {
 	}
 	return Value{kind: KindObject, tree: t, pos: r.val.pos}, nil
 }
+
+// mayBeNode reports whether r is a child's name alone that could be a node-name
+// or a path: below a driver that stays a string, for who knows the nodes.
+func (r *raw) mayBeNode() bool { return r.named && len(r.keys) == 0 && validID(r.val.text) }
 
 func (r *raw) list(at string, level int) (Value, error) {
 	if level >= MaxDepth {

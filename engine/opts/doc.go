@@ -40,8 +40,9 @@
 //   - fat: takes its options in any order and refuses one it does not know;
 //     a directory may contain colons.
 //   - JSON takes double quotes only.
-//   - file=, backing= and data-file= take a name or path where QEMU's blockdev
-//     syntax takes a node name: there are no node names here.
+//   - file=, backing= and data-file= take any name where QEMU's blockdev syntax
+//     takes a node-name. What could be either (no slash, no colon) stays a
+//     string below a node that has a driver; the engine knows the nodes.
 //
 // Bounds: input 256 KiB, depth 32, 1024 keys in an object or elements in a
 // list, dense list indices. Everything the parsers build is linear in the

@@ -195,6 +195,8 @@ func TestOneMeaningOneTree(t *testing.T) {
 		{"null-co://", "driver=null-co"},
 		{"file:/a", "driver=file,filename=/a", `json:{"filename":"/a","driver":"file"}`},
 		{"file=/a,file.locking=off", "file.filename=/a,file.locking=off"},
+		{"driver=raw,file=node0", `json:{"driver":"raw","file":"node0"}`},
+		{"driver=raw,file=./node0", "driver=raw,file.filename=./node0"},
 	}
 	for _, g := range groups {
 		want, err := ParseTarget(g[0])

@@ -114,13 +114,22 @@ func ParseTarget(s string) (*Tree, error) {
 
 // ParseImageOpts parses "driver=qcow2,file.driver=nbd,file.server.host=h". The
 // keys file, backing and data-file take a name too, alone or with further keys:
-// "file=PATH,snapshot=on", "file=gluster://h/v/p,file.debug=9".
+// "file=PATH,snapshot=on", "file=gluster://h/v/p,file.debug=9". A word that could
+// be a node-name as well ("driver=qcow2,file=disk0") stays a string for the
+// engine to look up.
 func ParseImageOpts(s string) (*Tree, error) {
 	t, err := parseKeyval(s, "", true)
 	if err != nil {
 		return nil, err
 	}
 	return t, t.Normalize()
+}
+
+// HasProtocol reports whether [ParseName] takes name for more than a path: it
+// begins with a protocol, known or not, or with json:.
+func HasProtocol(name string) bool {
+	_, ok := protocolPrefix(name)
+	return ok
 }
 
 // protocolPrefix returns the text before a colon that comes before any slash,

@@ -127,11 +127,14 @@ func TestProtocols(t *testing.T) {
 
 func TestParseTarget(t *testing.T) {
 	for s, want := range map[string]string{
-		"driver=raw,file=a": `json:{"driver":"raw","file":{"filename":"a"}}`,
-		"./driver=raw":      `json:{"filename":"./driver=raw"}`,
-		"drive=raw":         `json:{"filename":"drive=raw"}`,
-		"file.filename=a:b": `json:{"file":{"filename":"a:b"}}`,
-		"null-co://":        `json:{"driver":"null-co"}`,
+		"driver=raw,file=/a":                 `json:{"driver":"raw","file":{"filename":"/a"}}`,
+		"driver=raw,file=a":                  `json:{"driver":"raw","file":"a"}`,
+		"file=a":                             `json:{"file":{"filename":"a"}}`,
+		"file=a,file.driver=raw,file.file=b": `json:{"file":{"driver":"raw","file":"b","filename":"a"}}`,
+		"./driver=raw":                       `json:{"filename":"./driver=raw"}`,
+		"drive=raw":                          `json:{"filename":"drive=raw"}`,
+		"file.filename=a:b":                  `json:{"file":{"filename":"a:b"}}`,
+		"null-co://":                         `json:{"driver":"null-co"}`,
 	} {
 		tree, err := ParseTarget(s)
 		if err != nil || tree.Canonical() != want {

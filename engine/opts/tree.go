@@ -63,8 +63,8 @@ func (t *Tree) SchemeDriver() bool { return t.scheme }
 
 // Set puts v at a dotted path ("server.0.host"), creating objects and lists on
 // the way. A list index must be an existing one or the next. v is a string,
-// bool, integer, float64, nil (null), *Tree, List, []string, []*Tree or Value;
-// trees and lists are copied. An existing value is replaced; a path through a
+// bool, integer, float64, nil (null), *Tree, List, []string, []*Tree,
+// map[string]any of these, or Value; trees and lists are copied. An existing value is replaced; a path through a
 // scalar is a conflict.
 func (t *Tree) Set(path string, v any) error {
 	val, err := valueOf(v)

@@ -31,12 +31,13 @@ func TestSetGet(t *testing.T) {
 		{"none", nil},
 		{"names", []string{"x", "y"}},
 		{"rate", 1.5},
+		{"map", map[string]any{"x.y": 1, "s": "t"}},
 	} {
 		if err := tree.Set(s.path, s.v); err != nil {
 			t.Fatalf("Set %s: %v", s.path, err)
 		}
 	}
-	const want = `json:{"driver":"qcow2","a":{"b":{"c":true}},"names":["x","y"],"none":null,"rate":1.5,"server":[{"host":"h"},{"host":"i","port":24007}]}`
+	const want = `json:{"driver":"qcow2","a":{"b":{"c":true}},"map":{"s":"t","x":{"y":1}},"names":["x","y"],"none":null,"rate":1.5,"server":[{"host":"h"},{"host":"i","port":24007}]}`
 	if got := tree.Canonical(); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
@@ -81,6 +82,7 @@ func TestSetRefused(t *testing.T) {
 		{"sp ace", "x", ErrSyntax},
 		{strings.Repeat("a.", MaxDepth) + "a", "x", ErrSyntax},
 		{"x", struct{}{}, ErrValue},
+		{"x", map[string]any{"a b": 1}, ErrSyntax},
 		{"x", "a\x00b", ErrSyntax},
 		{"x", make([]string, MaxKeys+1), ErrSyntax},
 	} {

@@ -2,7 +2,9 @@ package opts
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -131,6 +133,8 @@ func valueOf(v any) (Value, error) {
 			return Value{}, &Error{Pos: -1, Msg: "absent value", Kind: ErrValue}
 		}
 		return v.clone(), nil
+	case map[string]any:
+		return objectOf(v)
 	case List:
 		return listOf(len(v), func(i int) any { return v[i] })
 	case []string:
@@ -139,6 +143,17 @@ func valueOf(v any) (Value, error) {
 		return listOf(len(v), func(i int) any { return v[i] })
 	}
 	return Value{}, &Error{Pos: -1, Msg: fmt.Sprintf("a Go %T cannot be an option", v), Kind: ErrValue}
+}
+
+// objectOf makes an object of a Go map, its keys sorted.
+func objectOf(m map[string]any) (Value, error) {
+	t := NewTree()
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if err := t.Set(key, m[key]); err != nil {
+			return Value{}, err
+		}
+	}
+	return Value{kind: KindObject, tree: t, pos: -1}, nil
 }
 
 func listOf(n int, elem func(int) any) (Value, error) {
