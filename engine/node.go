@@ -36,6 +36,9 @@ const (
 	NoFallback
 	// Compressed: store compressed, for nodes that are CompressedWriters.
 	Compressed
+	// FlushMetadata, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
+	// O_SYNC rather than O_DSYNC.
+	FlushMetadata
 )
 
 // Caps are what a node can do beyond reading.

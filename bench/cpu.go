@@ -1,0 +1,107 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"runtime/metrics"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blkbench/blkbench/bench/fiojob"
+)
+
+// pin restricts the calling thread to the CPUs given and returns how to undo it.
+func pin(cpus []int) (undo func(), err error) {
+	if len(cpus) == 0 {
+		return func() {}, nil
+	}
+	var before, set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, err
+	}
+	for _, c := range cpus {
+		set.Set(c)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("cpus_allowed %v: %w", cpus, err)
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &before) }, nil
+}
+
+// priority sets nice value, I/O priority and NUMA policy of the calling thread. The thread ends with the worker, so nothing is undone.
+func priority(c *fiojob.CPU) error {
+	if c.Nice != 0 {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), c.Nice); err != nil {
+			return fmt.Errorf("nice %d: %w", c.Nice, err)
+		}
+	}
+	if c.PrioGiven {
+		const whoProcess, classShift = 1, 13
+		class := c.PrioClass
+		if class == 0 {
+			class = 2 // best effort, as the kernel takes a priority without a class
+		}
+		if _, _, e := unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, 0, uintptr(class<<classShift|c.Prio)); e != 0 {
+			return fmt.Errorf("prioclass %d prio %d: %w", c.PrioClass, c.Prio, e)
+		}
+	}
+	return nil
+}
+
+// usage is what a thread has cost.
+type usage struct {
+	user, sys    time.Duration
+	ctx          uint64
+	majf, minf   uint64
+	allocObjects uint64
+}
+
+func threadUsage() usage {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &ru); err != nil {
+		return usage{}
+	}
+	return usage{
+		user: time.Duration(ru.Utime.Nano()), sys: time.Duration(ru.Stime.Nano()),
+		ctx: uint64(ru.Nvcsw + ru.Nivcsw), majf: uint64(ru.Majflt), minf: uint64(ru.Minflt),
+	}
+}
+
+func (u usage) minus(o usage) usage {
+	return usage{
+		user: u.user - o.user, sys: u.sys - o.sys, ctx: u.ctx - o.ctx, majf: u.majf - o.majf, minf: u.minf - o.minf,
+		allocObjects: u.allocObjects - o.allocObjects,
+	}
+}
+
+// heapObjects is how many objects the process has allocated so far; it does not stop the world.
+func heapObjects() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// kernelThreads sums the CPU time of io_uring's kernel threads (SQPOLL, workers) of this process.
+func kernelThreads() time.Duration {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return 0
+	}
+	var sum time.Duration
+	for _, t := range tasks {
+		comm, err := os.ReadFile("/proc/self/task/" + t.Name() + "/comm")
+		if err != nil || len(comm) < 4 || string(comm[:4]) != "iou-" {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/self/task/" + t.Name() + "/schedstat")
+		if err != nil {
+			continue
+		}
+		var ns int64
+		if _, err := fmt.Sscan(string(stat), &ns); err == nil {
+			sum += time.Duration(ns)
+		}
+	}
+	return sum
+}

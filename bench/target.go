@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/result"
+	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/opts"
+)
+
+// openFiles opens the job's targets through the engine. Paths were laid out before.
+func (w *worker) openFiles() error {
+	j := w.job
+	names := j.FileNames(isSpecial)
+	w.fileCount = len(names)
+	for i, name := range names {
+		ref, err := w.open(name)
+		if err != nil {
+			return err
+		}
+		f := &file{name: name, ref: ref, index: i}
+		w.files = append(w.files, f)
+		if err := w.span(f); err != nil {
+			return err
+		}
+		w.targets = append(w.targets, describe(name, ref, f.size))
+	}
+	if len(w.files) == 0 {
+		return fmt.Errorf("%s: no target: name one with --filename, or a --directory for files to be made in", j.Name)
+	}
+	return nil
+}
+
+// open opens one target: a path is taken as it is (no format is looked for), anything else is a tree of the engine's.
+func (w *worker) open(name string) (*engine.Ref, error) {
+	j := w.job
+	t, err := targetTree(j, name)
+	if err != nil {
+		return nil, err
+	}
+	return w.run.cfg.Env.Open(w.ctx, t, openFlags(j))
+}
+
+func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
+	if j.Engine.Kind == fiojob.EngineNull {
+		t := opts.NewTree()
+		size := j.Files.Size.Bytes
+		if size == 0 {
+			size = 1 << 40
+		}
+		return t, errors.Join(t.Set("driver", "null-co"), t.Set("size", size+j.Files.Offset.Bytes), t.Set("read-zeroes", false))
+	}
+	if strings.HasPrefix(name, "driver=") || strings.HasPrefix(name, "file.") {
+		return opts.ParseImageOpts(name)
+	}
+	if fiojob.IsTarget(name) {
+		return opts.ParseName(name)
+	}
+	t := opts.NewTree()
+	if err := errors.Join(t.Set("driver", "file"), t.Set("filename", name), t.Set("locking", "off")); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// openFlags turns a job's keys into what the drivers are asked for.
+func openFlags(j *fiojob.Job) engine.OpenFlags {
+	e := &j.Engine
+	f := engine.OpenFlags{
+		Write:   j.RW.Kind.Writes() || j.RW.Kind.Trims(),
+		Cache:   engine.Cache{Direct: j.RW.Direct},
+		Discard: true,
+		Leaf: engine.LeafOptions{
+			NoFixedBufs: given(j, "fixedbufs") && !e.FixedBufs, NoRegisterFiles: given(j, "registerfiles") && !e.RegisterFiles,
+			SQThreadPoll: e.SQPoll, SQThreadCPU: e.SQPollCPU,
+		},
+	}
+	switch e.Kind {
+	case fiojob.EngineThreads:
+		f.Leaf.Engine = "psync"
+	case fiojob.EngineUring:
+		f.Leaf.Engine = "io_uring"
+	case fiojob.EngineUringCmd:
+		f.Leaf.Engine = "io_uring_cmd"
+	default:
+	}
+	return f
+}
+
+// given reports whether the user set a key, whatever to.
+func given(j *fiojob.Job, key string) bool {
+	for _, list := range [][]fiojob.KV{j.Options, j.Globals} {
+		for _, kv := range list {
+			if kv.Key == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// describe collects what a report says about a target.
+func describe(name string, ref *engine.Ref, size int64) result.Target {
+	info := ref.Info()
+	t := result.Target{Name: name, Driver: info.Driver, Size: size}
+	add := func(k, v string) { t.Facts = append(t.Facts, result.KV{Key: k, Value: v}) }
+	t.InMemory = info.Caps.Has(engine.CapVolatile)
+	lim := info.Limits
+	if lim.LogicalBlock > 0 {
+		add("logical block", fmt.Sprint(lim.LogicalBlock))
+	}
+	if lim.PhysicalBlock > 0 {
+		add("physical block", fmt.Sprint(lim.PhysicalBlock))
+	}
+	if lim.RequestAlign > 1 {
+		add("request alignment", fmt.Sprint(lim.RequestAlign))
+	}
+	var st unix.Statfs_t
+	if !fiojob.IsTarget(name) && unix.Statfs(name, &st) == nil && st.Type == unix.TMPFS_MAGIC {
+		t.InMemory = true
+	}
+	for _, note := range info.Notes {
+		add("note", note)
+	}
+	return t
+}
+
+// flushFiles makes written data durable: end_fsync.
+func (w *worker) flushFiles() error {
+	ctx := context.WithoutCancel(w.ctx)
+	var err error
+	for _, f := range w.files {
+		if f.ref.Writable() {
+			err = errors.Join(err, f.ref.Flush(ctx))
+		}
+	}
+	return err
+}
+
+// exists reports whether a path is there and is not a directory.
+func exists(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && !st.IsDir()
+}
