@@ -157,7 +157,9 @@ func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
 		return nil, openError(r.Filename, err)
 	}
 	if d.Kind == KindFormat {
-		r.moveFilename()
+		if err := r.moveFilename(); err != nil {
+			return nil, openError(r.Filename, err)
+		}
 	}
 	n, err := d.open(ctx, r)
 	if err != nil {
@@ -178,13 +180,14 @@ func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
 }
 
 // moveFilename lets `driver=qcow2,filename=x` mean file.filename=x.
-func (r *OpenRequest) moveFilename() {
+func (r *OpenRequest) moveFilename() error {
 	if r.Opts.Has("file") {
-		return
+		return nil
 	}
 	if v, ok := r.Opts.Take("filename"); ok {
-		_ = r.Opts.Set("file", map[string]any{"filename": v.Text()})
+		return r.Opts.Set("file", map[string]any{"filename": v.Text()})
 	}
+	return nil
 }
 
 // generic are the options that every node has.
@@ -427,11 +430,7 @@ func ResolveName(base, name string) string {
 	return filepath.Join(filepath.Dir(base), name)
 }
 
-// hasProtocol reports whether a name starts with a protocol: letters, digits, +, - or . up to a colon that comes before any slash.
-func hasProtocol(name string) bool {
-	i := strings.IndexAny(name, ":/")
-	return i > 0 && name[i] == ':'
-}
+func hasProtocol(name string) bool { return opts.HasProtocol(name) }
 
 // insideFolder opens the reference below the image's folder, following no link out of it, and wants a regular file.
 func insideFolder(base, name string) error {
