@@ -341,7 +341,9 @@ func (d *UserDevice) Store64(bar int, off uint64, v uint64) error {
 }
 
 // ReadConfig reads configuration space.
-func (d *UserDevice) ReadConfig(off uint64, p []byte) error { return d.regionRead(regionConfig, off, p) }
+func (d *UserDevice) ReadConfig(off uint64, p []byte) error {
+	return d.regionRead(regionConfig, off, p)
+}
 
 // WriteConfig writes configuration space; a write must cover exactly one header register.
 func (d *UserDevice) WriteConfig(off uint64, p []byte) error {
@@ -417,7 +419,9 @@ func (d *UserDevice) UnmapDMA(iova uint64) error {
 }
 
 // ReserveIOVA sets aside addresses that no mapping will use.
-func (d *UserDevice) ReserveIOVA(size, align uint64) (uint64, error) { return d.iova.alloc(size, align) }
+func (d *UserDevice) ReserveIOVA(size, align uint64) (uint64, error) {
+	return d.iova.alloc(size, align)
+}
 
 // Vectors is the number of MSI-X vectors.
 func (d *UserDevice) Vectors() int { return d.vectors }
