@@ -107,7 +107,7 @@ func (c *Controller) allocateHostMemory() (*hmb, error) {
 
 // dropHostMemory takes the memory back before a shutdown: the controller must not use it afterwards.
 func (c *Controller) dropHostMemory() {
-	if c.hmb == nil || c.isDead() {
+	if c.hmb == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), max(c.opt.AbortTimeout, 2*time.Second))

@@ -362,3 +362,18 @@ func (c *Controller) recreate(q *Queue) error {
 	defer cancel()
 	return c.createPair(ctx, q)
 }
+
+// Reset resets the controller, as recovery would: what is in flight fails, and the queues come back.
+func (c *Controller) Reset(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.recovery.Lock()
+	err := c.resetLocked(fmt.Errorf("%w: on request", ErrReset))
+	c.recovery.Unlock()
+	c.wakeRecovery()
+	if err != nil {
+		return fmt.Errorf("%s: reset: %w", c.dev.Name(), err)
+	}
+	return nil
+}
