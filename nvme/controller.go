@@ -339,7 +339,10 @@ func (c *Controller) Unmap(r Region) error {
 	if !ok {
 		return nil // recovery has taken it away already
 	}
-	return c.dev.UnmapDMA(r.IOVA)
+	if err := c.dev.UnmapDMA(r.IOVA); err != nil && !c.isDead() {
+		return err
+	}
+	return nil // who is gone has let go
 }
 
 // Close shuts the controller down in an orderly way and gives the device back. Queues that are still open are dead

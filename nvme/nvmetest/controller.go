@@ -80,7 +80,8 @@ type Controller struct {
 	hook  func(*Command) Fault
 	knobs Knobs
 
-	doorbells []byte // one page or more of memfd, shared with the driver
+	bar       []byte // BAR 0 as a file: a dead first page where registers are, then the doorbells
+	doorbells []byte // the second page of it, shared with the driver
 	bellFD    int
 	cmb       []byte
 	cmbFD     int
@@ -164,9 +165,10 @@ func New(cfg Config) (*Controller, error) {
 		mapFree: 1 << 32, bellFD: -1, cmbFD: -1, request: -1,
 	}
 	var err error
-	if f.doorbells, f.bellFD, err = sharedMemory(4096); err != nil {
+	if f.bar, f.bellFD, err = sharedMemory(2 * 4096); err != nil {
 		return nil, err
 	}
+	f.doorbells = f.bar[4096:]
 	if cfg.CMBPages > 0 {
 		if f.cmb, f.cmbFD, err = sharedMemory(4096 * cfg.CMBPages); err != nil {
 			return nil, err
@@ -211,7 +213,7 @@ func (f *Controller) Stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dropMaps()
-	unix.Munmap(f.doorbells)
+	unix.Munmap(f.bar)
 	unix.Close(f.bellFD)
 	if f.cmb != nil {
 		unix.Munmap(f.cmb)
