@@ -28,6 +28,17 @@ type Device struct {
 	mappings map[mapKey][]byte // windows, unmapped at Close
 	dma      map[uint64]uint64 // size by IOVA
 	irqsOn   bool
+	closed   bool
+}
+
+// open says whether the device is still there to be used.
+func (d *Device) open() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("%s: %w: closed", d.name, ErrGone)
+	}
+	return nil
 }
 
 // mapKey is one mapped area of a BAR.
@@ -138,6 +149,9 @@ func (d *Device) Window(bar int, off, size uint64) (mmio.Window, error) {
 	a, ok := r.contains(off, size)
 	if !ok {
 		return mmio.Window{}, fmt.Errorf("%w: BAR %d %#x+%#x", ErrNotMappable, bar, off, size)
+	}
+	if err := d.open(); err != nil {
+		return mmio.Window{}, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -269,6 +283,9 @@ func (d *Device) Reset() error {
 // IOMMU's page size, aligned to it, and outside the Go heap; fd and fdOffset, the file behind it, are not needed
 // here.
 func (d *Device) MapDMA(mem []byte, _ int, _ int64) (uint64, error) {
+	if err := d.open(); err != nil {
+		return 0, err
+	}
 	page := d.mmu.pageSize()
 	vaddr := uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
 	if len(mem) == 0 || uint64(vaddr)%page != 0 || uint64(len(mem))%page != 0 {
@@ -291,6 +308,9 @@ func (d *Device) MapDMA(mem []byte, _ int, _ int64) (uint64, error) {
 // UnmapDMA takes back what MapDMA gave. When it returns the device cannot reach the memory any more: an access
 // faults in the IOMMU.
 func (d *Device) UnmapDMA(iova uint64) error {
+	if err := d.open(); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	size, ok := d.dma[iova]
 	delete(d.dma, iova)
@@ -316,7 +336,7 @@ func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for k, m := range d.mappings {
-		unix.Munmap(m)
+		retire(m)
 		delete(d.mappings, k)
 	}
 	if d.fd >= 0 {
@@ -334,9 +354,19 @@ func (d *Device) Close() error {
 		unix.Close(d.group)
 		d.group = -1
 	}
-	if d.mmu != nil {
+	if d.mmu != nil && !d.closed {
 		d.mmu.close()
-		d.mmu = nil
 	}
+	d.closed = true
 	return nil
+}
+
+// retire puts ordinary memory in the place of a mapping. The device file cannot be released while a mapping of it
+// exists, and a thread that still rings a doorbell of a device that was given back must hit nothing worse.
+func retire(m []byte) {
+	p := unsafe.Pointer(unsafe.SliceData(m))
+	_, err := unix.MmapPtr(-1, 0, p, uintptr(len(m)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED)
+	if err != nil {
+		unix.Munmap(m)
+	}
 }

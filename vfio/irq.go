@@ -15,6 +15,9 @@ func (d *Device) SetVectors(fds []int) error {
 	if len(fds) > d.vectors {
 		return fmt.Errorf("%s: %d interrupt vectors, the device has %d", d.name, len(fds), d.vectors)
 	}
+	if err := d.open(); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.irqsOn {

@@ -459,7 +459,7 @@ func (d *UserDevice) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for k, m := range d.mappings {
-		unix.Munmap(m)
+		retire(m)
 		delete(d.mappings, k)
 	}
 	for i, fd := range d.files {

@@ -84,6 +84,12 @@ func (b Bus) refuse(address string, allow []Reason) error {
 // vfio-pci and gets whatever driver the kernel matches.
 func (b Bus) Unbind(address string) error {
 	f, err := b.Lookup(address)
+	if errors.Is(err, ErrNoDevice) {
+		// What has left the bus goes back to nobody; a function that comes to its place starts afresh.
+		if a, bad := ParseAddress(address); bad == nil {
+			_ = os.Remove(b.statePath(a)) // as a rule there is none
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -117,8 +117,10 @@ func TestUses(t *testing.T) {
 		make func(b tree)
 		want []pci.Reason
 	}{
-		"free":             {func(tree) {}, nil},
-		"mounted":          {func(b tree) { b.file("proc/self/mountinfo", "30 1 259:1 / /data rw shared:1 - xfs /dev/nvme0n1p1 rw\n") }, []pci.Reason{pci.Mounted}},
+		"free": {func(tree) {}, nil},
+		"mounted": {func(b tree) {
+			b.file("proc/self/mountinfo", "30 1 259:1 / /data rw shared:1 - xfs /dev/nvme0n1p1 rw\n")
+		}, []pci.Reason{pci.Mounted}},
 		"root":             {func(b tree) { b.file("proc/self/mountinfo", "30 1 259:1 / / rw - xfs /dev/nvme0n1p1 rw\n") }, []pci.Reason{pci.Root}},
 		"btrfs by source":  {func(b tree) { b.file("proc/self/mountinfo", "30 1 0:33 / /b rw - btrfs /dev/nvme0n1 rw\n") }, []pci.Reason{pci.Mounted}},
 		"swap":             {func(b tree) { b.file("proc/swaps", "Filename\n/dev/nvme0n1p1 partition 1 0 -2\n") }, []pci.Reason{pci.Swap}},
