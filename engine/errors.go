@@ -136,13 +136,11 @@ var errnoKinds = map[unix.Errno]error{
 // errnoOf is the errno that stands for an error in a Request's result.
 func errnoOf(err error) unix.Errno {
 	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errors.As(err, &errno) && errno != 0 {
 		return errno
 	}
-	for e, k := range kindErrnos {
-		if errors.Is(err, e) {
-			return k
-		}
+	if errno, ok := kindErrnos[KindOf(err)]; ok {
+		return errno
 	}
 	return unix.EIO
 }

@@ -4,14 +4,16 @@ import "context"
 
 // Node is one layer of a graph: a protocol's file or device, an image format over it, or a filter. Data calls are all-or-error: on an
 // error the content of p, or of the range written, is undefined between old and new. All methods may be called from many goroutines at
-// once. Drivers call the nodes below them through a [Ref] only, and are called through one: ranges are inside the node and aligned to
-// Info().Limits, and writes never reach a read-only node.
+// once. Drivers call the nodes below them through a [Ref] only, and are called through one: ranges are not empty, inside the node and
+// aligned to Info().Limits, and writes never reach a read-only node. The last block of a node whose size is no multiple of RequestAlign
+// is read and written whole: what lies beyond the end reads as zeroes, and is dropped from a write unless the node is growable; that
+// one grows, and is cut back by its Resizer.
 type Node interface {
-	// Info is what does not change while the node is open. It is called once and kept.
+	// Info is what does not change while the node is open.
 	Info() Info
 	// Size returns the size in bytes. It may change: files grow, exports are resized.
 	Size() int64
-	// ReadAt fills p from off. A part beyond the end (an unaligned end of file) reads as zeroes.
+	// ReadAt fills p from off.
 	ReadAt(ctx context.Context, p []byte, off int64) error
 	// WriteAt writes p at off.
 	WriteAt(ctx context.Context, p []byte, off int64, flags WriteFlags) error
@@ -47,7 +49,7 @@ type Caps uint32
 const (
 	// CapWritable: opened for writing.
 	CapWritable Caps = 1 << iota
-	// CapGrowable: writes past the end extend the node (regular files).
+	// CapGrowable: writes and writes of zeroes past the end extend the node (regular files).
 	CapGrowable
 	// CapFUA: WriteAt with FUA costs less than a write and a flush.
 	CapFUA
@@ -68,8 +70,8 @@ func (c Caps) Has(want Caps) bool { return c&want == want }
 
 // Limits are what requests must keep to. Zero values mean 1 for alignments and "no limit" for sizes.
 type Limits struct {
-	RequestAlign  uint32 // offset and length of reads and writes, bytes, a power of two
-	MemAlign      uint32 // address of buffers, bytes, a power of two
+	RequestAlign  uint32 // offset and length of reads and writes, bytes, a power of two, at most 1 MiB
+	MemAlign      uint32 // address of buffers, bytes, a power of two, at most 4096
 	MaxTransfer   uint32 // bytes per request
 	OptTransfer   uint32 // bytes per request for best throughput
 	DiscardAlign  uint32 // bytes; smaller parts are rounded inwards
