@@ -121,17 +121,6 @@ func (c *Client) More(aux bool) {
 // Wait is [Reactor.Wait].
 func (c *Client) Wait(limit time.Duration) error { return c.reactor.Wait(limit) }
 
-// Arm prepares for a wait by others on EventFD: it shows the kernel what was prepared and reports whether
-// there is nothing yet, so that the wait makes sense.
-func (c *Client) Arm() (bool, error) {
-	err := c.reactor.Kick()
-	_, n := c.Ready()
-	return n == 0 && (!c.ring.ioPoll || c.ring.Inflight() == 0), err
-}
-
-// EventFD is a descriptor that is readable when a completion is there for somebody: the ring's own.
-func (c *Client) EventFD() int { return c.ring.fd }
-
 // Leave ends the client. It has nothing in flight any more, or does not care: what still completes is
 // dropped, but until then the kernel may write to the memory that it named.
 func (c *Client) Leave() error {

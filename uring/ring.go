@@ -45,6 +45,8 @@ type Ring struct {
 	rings   mapping
 	sqeMem  mapping
 	pfd     [1]unix.PollFd
+
+	kCQFlags *uint32 // nil before Linux 5.8
 }
 
 // Features is what the ring has got.
