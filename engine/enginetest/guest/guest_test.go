@@ -1,0 +1,36 @@
+package guest_test
+
+import (
+	"testing"
+
+	"github.com/blkbench/blkbench/engine/enginetest/guest"
+)
+
+// TestGuestNVMe runs the NVMe driver's own guest tests on one machine with a controller for every peculiarity.
+func TestGuestNVMe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a machine")
+	}
+	const with4k = "logical_block_size=4096,physical_block_size=4096"
+	m := guest.Machine{
+		Controllers: []guest.Controller{
+			{Serial: "PLAIN"},
+			{Serial: "MANY", Namespaces: []guest.Namespace{{Options: with4k}, {Size: 16}, {Size: 16, Options: "ms=8,pi=1"}, {Size: 16, Options: "ms=8,pi=1,mset=1"}, {Size: 16, Options: "ms=16,pi=2,mset=0,pil=1"}}},
+			{Serial: "SMALL", Options: "mdts=1,max_ioqpairs=2,msix_qsize=3"},
+			{Serial: "CMB", Options: "cmb_size_mb=16"},
+			{Serial: "FAULTY", Namespaces: []guest.Namespace{{Size: 16, Rules: mediaError}}},
+			{Serial: "PULLED"},
+			{Serial: "KERNEL"},
+		},
+	}
+	guest.Run(t, m, guest.Image{Tests: []string{"nvme"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("nvme", "TestGuest"))
+}
+
+// mediaError fails reads of one sector, for ever.
+const mediaError = `[inject-error]
+event = "none"
+iotype = "read"
+errno = "5"
+sector = "2048"
+immediately = "off"
+`

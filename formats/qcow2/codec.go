@@ -1,0 +1,234 @@
+package qcow2
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/blkbench/blkbench/engine"
+)
+
+// Compression types. qcow2.txt "Additional fields".
+const (
+	compressionZlib uint8 = 0
+	compressionZstd uint8 = 1
+)
+
+// zlibWindow is the window that QEMU's reader expects: raw deflate with 12 window bits.
+const zlibWindow = 4096
+
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
+
+// inflate fills dst from raw deflate data; what follows the stream is ignored.
+func inflate(dst, src []byte) error {
+	r := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(src), nil); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(r, dst)
+	return err
+}
+
+type deflater struct {
+	w   *flate.Writer
+	buf bytes.Buffer
+}
+
+// deflaters are pools by window and level.
+var deflaters sync.Map // [2]int → *sync.Pool
+
+// deflate compresses src; nil when the result is not shorter than src.
+func deflate(src []byte, window, level int) ([]byte, error) {
+	pool, ok := deflaters.Load([2]int{window, level})
+	if !ok {
+		pool, _ = deflaters.LoadOrStore([2]int{window, level}, new(sync.Pool))
+	}
+	p := pool.(*sync.Pool)
+	d, _ := p.Get().(*deflater)
+	if d == nil {
+		d = new(deflater)
+		var err error
+		if window < 32<<10 {
+			d.w, err = flate.NewWriterWindow(&d.buf, window)
+		} else {
+			d.w, err = flate.NewWriter(&d.buf, level)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	defer p.Put(d)
+	d.buf.Reset()
+	d.w.Reset(&d.buf)
+	if _, err := d.w.Write(src); err != nil {
+		return nil, err
+	}
+	if err := d.w.Close(); err != nil {
+		return nil, err
+	}
+	if d.buf.Len() >= len(src) {
+		return nil, nil
+	}
+	return append([]byte(nil), d.buf.Bytes()...), nil
+}
+
+var zstdDecoders = sync.Pool{New: func() any {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.IgnoreChecksum(true))
+	if err != nil {
+		return err
+	}
+	return d
+}}
+
+// unzstd fills dst from the first frame of src; what follows it is ignored.
+func unzstd(dst, src []byte) error {
+	n, err := zstdFrame(src)
+	if err != nil {
+		return err
+	}
+	v := zstdDecoders.Get()
+	d, ok := v.(*zstd.Decoder)
+	if !ok {
+		return v.(error)
+	}
+	defer zstdDecoders.Put(d)
+	out, err := d.DecodeAll(src[:n], dst[:0:len(dst)])
+	if err != nil {
+		return err
+	}
+	if len(out) < len(dst) {
+		return io.ErrUnexpectedEOF
+	}
+	if &out[0] != &dst[0] {
+		copy(dst, out)
+	}
+	return nil
+}
+
+// zstdFrame returns the length of the frame that src starts with. RFC 8878 §3.1.1.
+func zstdFrame(src []byte) (int, error) {
+	if len(src) < 6 || binary.LittleEndian.Uint32(src) != 0xfd2fb528 {
+		return 0, zstd.ErrMagicMismatch
+	}
+	desc := src[4]
+	at := 5 + [...]int{0, 1, 2, 4}[desc&3]
+	switch fcs := desc >> 6; {
+	case fcs > 0:
+		at += 1 << fcs
+	case desc&0x20 != 0:
+		at++
+	}
+	if desc&0x20 == 0 {
+		at++ // window descriptor
+	}
+	for {
+		if at+3 > len(src) {
+			return 0, io.ErrUnexpectedEOF
+		}
+		h := uint32(src[at]) | uint32(src[at+1])<<8 | uint32(src[at+2])<<16
+		at += 3
+		if h>>1&3 == 1 {
+			at++ // one byte, repeated
+		} else {
+			at += int(h >> 3)
+		}
+		if h&1 != 0 {
+			break
+		}
+	}
+	if desc&4 != 0 {
+		at += 4
+	}
+	if at > len(src) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return at, nil
+}
+
+// zstdEncoders are pools by level.
+var zstdEncoders sync.Map // int → *sync.Pool
+
+func enzstd(src []byte, level int) ([]byte, error) {
+	pool, ok := zstdEncoders.Load(level)
+	if !ok {
+		pool, _ = zstdEncoders.LoadOrStore(level, new(sync.Pool))
+	}
+	p := pool.(*sync.Pool)
+	e, _ := p.Get().(*zstd.Encoder)
+	if e == nil {
+		l := zstd.SpeedDefault
+		if level > 0 {
+			l = zstd.EncoderLevelFromZstd(level)
+		}
+		var err error
+		if e, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(l), zstd.WithEncoderCRC(false)); err != nil {
+			return nil, err
+		}
+	}
+	defer p.Put(e)
+	out := e.EncodeAll(src, make([]byte, 0, len(src)))
+	if len(out) >= len(src) {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// decompress fills dst, a cluster, from src.
+func decompress(typ uint8, dst, src []byte) error {
+	var err error
+	if typ == compressionZstd {
+		err = unzstd(dst, src)
+	} else {
+		err = inflate(dst, src)
+	}
+	if err != nil {
+		return engine.Errf(engine.ErrIO, "compressed cluster: %v", err)
+	}
+	return nil
+}
+
+// compress returns a cluster compressed, nil when that does not make it shorter.
+func (m *Image) compress(p []byte) ([]byte, error) {
+	if m.hdr.CompressionType == compressionZstd {
+		return enzstd(p, m.cfg.CompressionLevel)
+	}
+	return deflate(p, m.cfg.CompressionWindow, m.cfg.CompressionLevel)
+}
+
+var clusterBufs sync.Pool
+
+// scratch returns n bytes that are given back by the function.
+func scratch(n int64) ([]byte, func()) {
+	b, _ := clusterBufs.Get().(*[]byte)
+	if b == nil || int64(cap(*b)) < n {
+		s := make([]byte, n)
+		b = &s
+	}
+	return (*b)[:n], func() { clusterBufs.Put(b) }
+}
+
+// readCompressed reads a part of a compressed cluster, from byte within on.
+func (m *Image) readCompressed(ctx context.Context, p []byte, e L2Entry, within int64) error {
+	hostOff, n := m.compressedRange(e)
+	src, done := scratch(n)
+	defer done()
+	if err := m.readFile(ctx, src, hostOff); err != nil {
+		return err
+	}
+	if within == 0 && int64(len(p)) == m.clusterSize {
+		return decompress(m.hdr.CompressionType, p, src)
+	}
+	whole, done2 := scratch(m.clusterSize)
+	defer done2()
+	if err := decompress(m.hdr.CompressionType, whole, src); err != nil {
+		return err
+	}
+	copy(p, whole[within:])
+	return nil
+}

@@ -1,0 +1,121 @@
+package qcow2
+
+import (
+	"context"
+	"errors"
+
+	"github.com/blkbench/blkbench/engine"
+)
+
+// ReadHeader reads and parses the header of an image.
+func ReadHeader(ctx context.Context, file *engine.Ref, tolerant bool) (*Header, error) {
+	size := file.Size()
+	for n := int64(4096); ; n *= 16 {
+		b := make([]byte, min(n, max(size, 0)))
+		if err := readPadded(ctx, file, b, 0); err != nil {
+			return nil, err
+		}
+		h, err := ParseHeader(b, tolerant)
+		if !errors.Is(err, errShort) {
+			return h, err
+		}
+		if int64(len(b)) == size {
+			return nil, engine.Errf(engine.ErrCorrupt, "header ends past the end of the file")
+		}
+	}
+}
+
+// writeHeaderFields writes the size and the roots: one small write inside the first sector. mu is held.
+func (m *Image) writeHeaderFields(ctx context.Context) error {
+	h := &m.hdr
+	b := be.AppendUint64(nil, h.Size) // 24
+	b = be.AppendUint32(b, h.CryptMethod)
+	b = be.AppendUint32(b, h.L1Size)
+	b = be.AppendUint64(b, h.L1TableOffset)
+	b = be.AppendUint64(b, h.RefcountTableOffset)
+	b = be.AppendUint32(b, h.RefcountTableClusters)
+	b = be.AppendUint32(b, h.SnapshotCount)
+	b = be.AppendUint64(b, h.SnapshotsOffset)
+	return m.file.WriteAt(ctx, b, 24, 0)
+}
+
+// writeFeatures writes the three feature words. mu is held.
+func (m *Image) writeFeatures(ctx context.Context) error {
+	b := be.AppendUint64(nil, m.hdr.Incompatible)
+	b = be.AppendUint64(b, m.hdr.Compatible)
+	b = be.AppendUint64(b, m.hdr.Autoclear)
+	return m.file.WriteAt(ctx, b, 72, 0)
+}
+
+// setIncompatible sets a feature bit and makes it durable. mu is held.
+func (m *Image) setIncompatible(ctx context.Context, bit uint64) error {
+	if m.hdr.Incompatible&bit != 0 {
+		return nil
+	}
+	m.hdr.Incompatible |= bit
+	err := m.writeFeatures(ctx)
+	if err == nil {
+		err = m.file.Flush(ctx)
+	}
+	if err != nil {
+		m.hdr.Incompatible &^= bit
+	}
+	return err
+}
+
+// clearIncompatible clears a feature bit; all else is durable already. mu is held.
+func (m *Image) clearIncompatible(ctx context.Context, bit uint64) error {
+	if m.hdr.Incompatible&bit == 0 {
+		return nil
+	}
+	m.hdr.Incompatible &^= bit
+	err := m.writeFeatures(ctx)
+	if err == nil {
+		err = m.file.Flush(ctx)
+	}
+	if err != nil {
+		m.hdr.Incompatible |= bit
+	}
+	return err
+}
+
+// setAutoclear changes an autoclear bit durably; version 2 has none. mu is held.
+func (m *Image) setAutoclear(ctx context.Context, bit uint64, on bool) error {
+	old := m.hdr.Autoclear
+	m.hdr.Autoclear &^= bit
+	if on {
+		m.hdr.Autoclear |= bit
+	}
+	if m.hdr.Autoclear == old || m.version < 3 {
+		return nil
+	}
+	err := m.writeFeatures(ctx)
+	if err == nil {
+		err = m.file.Flush(ctx)
+	}
+	if err != nil {
+		m.hdr.Autoclear = old
+	}
+	return err
+}
+
+// rewriteHeader writes the whole header with its extensions and the backing file's name. The first sector goes last: until then the old
+// header is in force, and what it needs beyond the first sector is only overwritten where both agree on its place. mu is held.
+func (m *Image) rewriteHeader(ctx context.Context, change func(h *Header)) error {
+	h := m.hdr
+	h.Extensions = append([]Extension(nil), h.Extensions...)
+	change(&h)
+	b, err := h.Marshal()
+	if err != nil {
+		return err
+	}
+	// What the old header had behind the new one must not look like an extension: the end mark sees to that.
+	if err := m.file.WriteAt(ctx, b, 0, 0); err != nil {
+		return err
+	}
+	if err := m.file.Flush(ctx); err != nil {
+		return err
+	}
+	m.hdr = h
+	return nil
+}
