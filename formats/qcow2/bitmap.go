@@ -22,3 +22,5 @@ func (b *bitmapState) track(off, n int64) {}
 func (m *Image) loadBitmaps(ctx context.Context, tolerant bool) error { return nil }
 func (m *Image) storeBitmaps(ctx context.Context) error               { return nil }
 func (m *Image) markBitmaps(ctx context.Context) error                { return nil }
+func (m *Image) bitmapsMayResize() error { return nil }
+func (m *Image) resizeBitmaps(size int64) {}

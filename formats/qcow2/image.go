@@ -46,6 +46,7 @@ type Image struct {
 	bitmaps  bitmapState
 	writable bool
 	closed   bool
+	trim     bool // the file is to be cut behind the last cluster in use
 	detail   *Detail
 
 	prealloc struct {
@@ -151,28 +152,44 @@ func (m *Image) closeClean(ctx context.Context) error {
 	return nil
 }
 
-// settle makes the whole metadata durable and frees all that is pending. No reader and no Path may be left, or the gate is held and the
-// Paths are drained. mu is held.
+// commit makes the whole metadata durable and sends what is pending through its grace period. mu is held.
+func (m *Image) commit(ctx context.Context) error {
+	gen := m.dirtyGen.Load()
+	if err := m.writeBack(ctx); err != nil {
+		return err
+	}
+	if err := m.barrier(ctx); err != nil {
+		return err
+	}
+	m.cleanGen.Store(max(gen, m.cleanGen.Load()))
+	m.release(len(m.written))
+	return nil
+}
+
+// settle is commit for the end: nobody can be reading any more, so what is pending is freed at once. mu is held.
 func (m *Image) settle(ctx context.Context) error {
 	if err := m.writeBack(ctx); err != nil {
 		return err
 	}
-	if len(m.written)+len(m.draining) > 0 || m.dirtyGen.Load() != m.cleanGen.Load() {
+	if len(m.written) > 0 {
 		if err := m.barrier(ctx); err != nil {
 			return err
 		}
 	}
-	all := append(m.draining, m.written...)
-	m.draining, m.written = nil, nil
-	for i := range all {
-		if err := m.freeNow(ctx, &all[i]); err != nil {
+	m.draining = append(m.draining, m.written...)
+	m.written = nil
+	for i := range m.draining {
+		if err := m.freeNow(ctx, &m.draining[i]); err != nil {
 			return err
 		}
 	}
+	m.draining = nil
 	if err := m.writeRefs(ctx); err != nil {
 		return err
 	}
-	m.cleanGen.Store(m.dirtyGen.Load())
+	if err := m.trimNow(ctx); err != nil {
+		return err
+	}
 	return m.barrier(ctx)
 }
 
