@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func (a *app) writeReports(w io.Writer, plan *fiojob.Plan, res *result.Run) erro
 		case "normal":
 			err = errors.Join(report.Header(w, res), report.Normal(w, res))
 		case "terse":
-			err = report.Terse(w, res, plan.Run.TerseVersion)
+			err = report.Terse(w, res, cmp.Or(plan.Run.TerseVersion, 3))
 		case "json":
 			err = report.JSON(w, res, report.JSONOptions{})
 		case "json+":
