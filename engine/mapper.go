@@ -26,9 +26,9 @@ func (o Op) String() string {
 type MapKind uint8
 
 const (
-	// MapData: the run is at (Child, Off).
+	// MapData means: the run is at (Child, Off).
 	MapData MapKind = iota
-	// MapZero: the run reads as zeroes.
+	// MapZero means: the run reads as zeroes.
 	MapZero
 )
 
@@ -38,7 +38,7 @@ type Mapping struct {
 	Len   int64 // bytes, at most what was asked for, more than zero
 	Child uint16
 	Kind  MapKind
-	// NeedFlush: a durable write here needs a flush of the node that maps besides (the mapping itself is not durable yet).
+	// NeedFlush means: a durable write here needs a flush of the node that maps besides (the mapping itself is not durable yet).
 	NeedFlush bool
 }
 

@@ -30,13 +30,13 @@ type Node interface {
 type WriteFlags uint8
 
 const (
-	// FUA: durable before the call returns.
+	// FUA means: durable before the call returns.
 	FUA WriteFlags = 1 << iota
-	// MayUnmap: zeroes may be made by deallocating.
+	// MayUnmap means: zeroes may be made by deallocating.
 	MayUnmap
-	// NoFallback: zeroes only where that is faster than writing them, else ErrUnsupported.
+	// NoFallback means: zeroes only where that is faster than writing them, else ErrUnsupported.
 	NoFallback
-	// Compressed: store compressed, for nodes that are CompressedWriters.
+	// Compressed means: store compressed, for nodes that are CompressedWriters.
 	Compressed
 	// FlushMetadata, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
 	// O_SYNC rather than O_DSYNC.
@@ -47,21 +47,21 @@ const (
 type Caps uint32
 
 const (
-	// CapWritable: opened for writing.
+	// CapWritable means: opened for writing.
 	CapWritable Caps = 1 << iota
-	// CapGrowable: writes and writes of zeroes past the end extend the node (regular files).
+	// CapGrowable means: writes and writes of zeroes past the end extend the node (regular files).
 	CapGrowable
-	// CapFUA: WriteAt with FUA costs less than a write and a flush.
+	// CapFUA means: WriteAt with FUA costs less than a write and a flush.
 	CapFUA
-	// CapDiscard: has Discarder and something comes of it.
+	// CapDiscard means: has Discarder and something comes of it.
 	CapDiscard
-	// CapZero: has ZeroWriter and it is cheaper than writing.
+	// CapZero means: has ZeroWriter and it is cheaper than writing.
 	CapZero
-	// CapUnmapZero: zeroes may be written by unmapping.
+	// CapUnmapZero means: zeroes may be written by unmapping.
 	CapUnmapZero
-	// CapBlockDevice: the node is a block device of the host.
+	// CapBlockDevice means: the node is a block device of the host.
 	CapBlockDevice
-	// CapVolatile: nothing survives the process (mem, null).
+	// CapVolatile means: nothing survives the process (mem, null).
 	CapVolatile
 )
 
@@ -97,17 +97,17 @@ type Info struct {
 type ExtentFlags uint8
 
 const (
-	// ExtentData: reading touches stored data (else the run reads as zeroes or comes from below).
+	// ExtentData means: reading touches stored data (else the run reads as zeroes or comes from below).
 	ExtentData ExtentFlags = 1 << iota
-	// ExtentZero: reads as zeroes.
+	// ExtentZero means: reads as zeroes.
 	ExtentZero
-	// ExtentAllocated: this layer, not a backing file, decides the content.
+	// ExtentAllocated means: this layer, not a backing file, decides the content.
 	ExtentAllocated
-	// ExtentOffset: HostOff in File is valid.
+	// ExtentOffset means: HostOff in File is valid.
 	ExtentOffset
-	// ExtentCompressed: stored compressed.
+	// ExtentCompressed means: stored compressed.
 	ExtentCompressed
-	// ExtentEOF: the run lies beyond the end of the layer that decides it.
+	// ExtentEOF means: the run lies beyond the end of the layer that decides it.
 	ExtentEOF
 )
 

@@ -30,6 +30,7 @@ func (l *idleLeaf) Close() error                                             { r
 func (l *idleLeaf) OpenQueue(_ context.Context, cfg QueueConfig) (Queue, error) {
 	return newIdleQueue(cfg.Depth), nil
 }
+
 func (l *idleLeaf) Extents(_ context.Context, off, n int64, dst []Extent) ([]Extent, error) {
 	return append(dst, Extent{Off: off, Len: n, Flags: ExtentZero}), nil
 }

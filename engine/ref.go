@@ -121,8 +121,7 @@ func (r *Ref) wrap(op string, off, n int64, err error) error {
 		return nil
 	}
 	e := &Error{Op: op, Driver: r.st.info.Driver, Node: r.st.info.Filename, Off: off, Len: n, Cause: err}
-	var inner *Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*Error](err); ok {
 		if inner.Op != "" {
 			return err
 		}
