@@ -38,7 +38,7 @@ const (
 	NoFallback
 	// Compressed means: store compressed, for nodes that are CompressedWriters.
 	Compressed
-	// FlushMetadata, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
+	// FlushMetadata means, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
 	// O_SYNC rather than O_DSYNC.
 	FlushMetadata
 )
