@@ -28,6 +28,21 @@ func (c *Client) Reactor() *Reactor { return c.reactor }
 // Tag is what has to be in the top bits of the user data of every entry; a slot number goes below.
 func (c *Client) Tag() uint64 { return c.tag }
 
+// Ring is where SQE takes slots from, for filling a batch with [Ring.Slot] and [Ring.Take].
+func (c *Client) Ring() *Ring { return c.ring }
+
+// MakeRoom is [Ring.Room], after entering the kernel if that is less than n.
+func (c *Client) MakeRoom(n uint32) uint32 {
+	room := c.ring.Room()
+	if room < n {
+		if err := c.ring.Kick(); err != nil {
+			c.reactor.err = err
+		}
+		room = c.ring.Room()
+	}
+	return min(room, n)
+}
+
 // SQE hands out a submission slot, entering the kernel to make room if there is none. It is nil if the
 // kernel takes nothing just now. Reads, writes and commands of drivers go here.
 func (c *Client) SQE() *SQE {

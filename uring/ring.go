@@ -77,6 +77,15 @@ func (r *Ring) Room() uint32 {
 	return r.sqEntries - (r.sqTail - atomic.LoadUint32(r.kSQHead))
 }
 
+// Slot is slot i of those that there is Room for, without handing it out: a batch is filled through it and
+// handed out by one Take.
+func (r *Ring) Slot(i uint32) *SQE {
+	return (*SQE)(unsafe.Add(r.sqes, uintptr((r.sqTail+i)&r.sqMask)<<(r.sqeShift&7)))
+}
+
+// Take hands out the first n slots, which were filled.
+func (r *Ring) Take(n uint32) { r.sqTail += n }
+
 // CQ is the ring's completion queue.
 func (r *Ring) CQ() *CQ { return &r.cq }
 

@@ -43,33 +43,24 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 			return true
 		}
 	}
-	slot := q.free[len(q.free)-1]
-	if r.Op == engine.OpNop {
-		s := q.client.SQE()
-		if s == nil {
-			return false
-		}
-		s.PrepNop()
-		s.UserData = q.tag | uint64(slot)
-	} else {
-		s, fd, fixed := q.aux(r.Op == engine.OpDiscard || r.Op == engine.OpZero)
-		if s == nil {
-			return false
-		}
-		switch r.Op {
-		case engine.OpFlush:
-			s.PrepFdatasync(fd)
-		case engine.OpDiscard:
-			q.prepareDiscard(s, fd, r.Off, r.Len)
-		default:
-			q.zeroing[slot] = zeroState{}
-			q.prepareZero(s, fd, r, slot)
-		}
-		if fixed && s.Op != uring.OpNop {
-			s.SetFixedFile()
-		}
-		s.UserData = q.tag | uint64(slot)
+	s, fd, fixed := q.aux(r.Op != engine.OpFlush)
+	if s == nil {
+		return false
 	}
+	slot := q.free[len(q.free)-1]
+	switch r.Op {
+	case engine.OpFlush:
+		s.PrepFdatasync(fd)
+	case engine.OpDiscard:
+		q.prepareDiscard(s, fd, r.Off, r.Len)
+	default:
+		q.zeroing[slot] = zeroState{}
+		q.prepareZero(s, fd, r, slot)
+	}
+	if fixed && s.Op != uring.OpNop {
+		s.SetFixedFile()
+	}
+	s.UserData = q.tag | uint64(slot)
 	q.free = q.free[:len(q.free)-1]
 	q.slots[slot] = r
 	return true

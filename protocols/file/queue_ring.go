@@ -17,15 +17,18 @@ import (
 // Invariant: a slot is in free, or in the ring with its request in slots; never both.
 type ringQueue struct {
 	client  *uring.Client
-	fd      int32
-	fixed   bool // fd is an index of the registered table
-	command bool // the device takes discards as commands
-	node    *Node
+	ring    *uring.Ring
 	tag     uint64
+	fd      int32
+	flags   uint8 // of an entry: fixed file
+	fixed   bool  // fd is an index of the registered table
+	command bool  // the device takes discards as commands
+	rwFlags [4]uint32
 	free    []uint32
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
-	ready   ready        // completed without the ring
+	node    *Node
+	ready   ready // completed without the ring
 
 	zeroing []zeroState // by slot: requests of several steps
 	zeroes  arenaEntry  // what zeroes are written from
@@ -82,7 +85,8 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 	if q.client, err = r.Join(uint32(cfg.Depth)); err != nil {
 		return err
 	}
-	q.tag = q.client.Tag()
+	q.tag, q.ring = q.client.Tag(), q.client.Ring()
+	q.rwFlags = [4]uint32{2: q.node.rwFlags(0), 3: q.node.rwFlags(engine.FUA)}
 	q.slots = make([]*engine.Request, cfg.Depth)
 	q.zeroing = make([]zeroState, cfg.Depth)
 	q.again = make([]uint32, 0, cfg.Depth)
@@ -94,7 +98,7 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 	q.fd = int32(q.node.fd)
 	if !q.node.flags.Leaf.NoRegisterFiles {
 		if i, err := r.AddFile(q.node.fd); err == nil {
-			q.fd, q.fixed = i, true
+			q.fd, q.fixed, q.flags = i, true, uring.SQEFixedFile
 		} else {
 			q.note("the file is not registered: %v", err)
 		}
@@ -164,54 +168,46 @@ func (n *Node) wholeBlocks() bool {
 
 // Submit prepares entries; Kick shows them to the kernel.
 func (q *ringQueue) Submit(reqs []*engine.Request) int {
-	for i, r := range reqs {
-		k := len(q.free)
-		if k == 0 {
-			return i
-		}
-		if r.Op > engine.OpWrite {
+	n := min(len(reqs), len(q.free))
+	if n > int(q.ring.Room()) {
+		n = int(q.client.MakeRoom(uint32(n)))
+	}
+	taken := uint32(0)
+	for i, r := range reqs[:n] {
+		if other(r.Op) {
+			q.ring.Take(taken)
+			taken = 0
 			if !q.submitOther(r) {
 				return i
 			}
 			continue
 		}
-		s := q.client.SQE()
-		if s == nil {
-			return i
-		}
-		slot := q.free[k-1]
-		q.free = q.free[:k-1]
+		top := len(q.free) - 1
+		slot := q.free[top]
+		q.free = q.free[:top]
 		q.slots[slot] = r
-		q.prepare(s, r)
-		if q.fixed {
-			s.SetFixedFile()
+		s := q.ring.Slot(taken)
+		taken++
+		if r.Op == engine.OpNop {
+			s.Fill(uring.OpNop, 0, -1, 0, 0, 0, 0, 0, q.tag|uint64(slot))
+			continue
 		}
-		s.UserData = q.tag | uint64(slot)
+		// Reads and writes differ by one in both of the kernel's pairs of operations.
+		off, piece := r.Buf.Offset(), uint16(0)
+		e := &q.arenas[r.Buf.Arena()]
+		op := uring.OpRead
+		if e.have && off>>bufferGiB == (off+uint64(r.Len)-1)>>bufferGiB {
+			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
+		}
+		s.Fill(op+uring.Op(r.Op), q.flags, q.fd, e.base+off, r.Len, uint64(r.Off),
+			q.rwFlags[(r.Op&1)<<1|engine.Op(r.Flags&engine.FUA)], piece, q.tag|uint64(slot))
 	}
-	return len(reqs)
+	q.ring.Take(taken)
+	return n
 }
 
-// prepare fills an entry with a read or a write.
-func (q *ringQueue) prepare(s *uring.SQE, r *engine.Request) {
-	off := r.Buf.Offset()
-	e := q.arenas[r.Buf.Arena()]
-	piece := off >> bufferGiB
-	fixed := e.have && piece == (off+uint64(r.Len)-1)>>bufferGiB
-	if r.Op == engine.OpRead {
-		if fixed {
-			s.PrepReadFixed(q.fd, e.base+off, r.Len, uint64(r.Off), e.slot+uint16(piece))
-			return
-		}
-		s.PrepRead(q.fd, e.base+off, r.Len, uint64(r.Off))
-		return
-	}
-	flags := q.node.rwFlags(r.Flags)
-	if fixed {
-		s.PrepWriteFixed(q.fd, e.base+off, r.Len, uint64(r.Off), flags, e.slot+uint16(piece))
-		return
-	}
-	s.PrepWrite(q.fd, e.base+off, r.Len, uint64(r.Off), flags)
-}
+// other reports operations that are neither read, write nor nop.
+func other(op engine.Op) bool { return op-engine.OpFlush <= engine.OpZero-engine.OpFlush }
 
 // rwFlags are what makes a write durable, if it has to be.
 func (n *Node) rwFlags(flags engine.WriteFlags) uint32 {
@@ -251,7 +247,7 @@ func (q *ringQueue) Poll(done []*engine.Request) int {
 				if end := r.Off + int64(r.Res); end > q.node.size.Load() && r.Res > 0 {
 					q.node.extended(end)
 				}
-			} else if r.Op > engine.OpWrite && !q.completeOther(r, slot) {
+			} else if other(r.Op) && !q.completeOther(r, slot) {
 				continue
 			}
 			q.free = append(q.free, slot)
@@ -259,6 +255,9 @@ func (q *ringQueue) Poll(done []*engine.Request) int {
 			n++
 		}
 		cq.Release(k)
+		if cq.Ready() == 0 { // what is only noted in the kernel is for the next time
+			break
+		}
 	}
 	if len(q.again) != 0 {
 		q.goOn()

@@ -51,7 +51,7 @@ type bed struct {
 }
 
 const (
-	bedDepth = 16
+	bedDepth = 32
 	bedBlock = 65536
 )
 
