@@ -116,6 +116,7 @@ func compareHelp(t *testing.T, key, help string) {
 
 // TestInteropBlockSizes compares how numbers are read.
 func TestInteropBlockSizes(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	cases := []string{
 		"bs=4k", "bs=4K,8kB", "bs=8k,32k,", "bs=,8k", "bs=,8k,", "bs=0x1000", "bs=4ki", "bs=4kib", "bs=4KiB,4kb,4b", "bs=512,1m",
@@ -187,6 +188,7 @@ func options(kvs []KV) map[string]string {
 // TestInteropJobOptions compares names, groups, clones and options of the jobs
 // of a run with those fio reports.
 func TestInteropJobOptions(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -231,6 +233,7 @@ func TestInteropJobOptions(t *testing.T) {
 
 // TestInteropFileNames compares the files a run makes.
 func TestInteropFileNames(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	for _, keys := range []string{
 		"numjobs=2 nrfiles=2", "filename=x:y", "filename=d/x", `filename=x\:y`, "filename_format=$jobnum-$filenum.$jobname nrfiles=2",
@@ -279,6 +282,7 @@ func TestInteropFileNames(t *testing.T) {
 
 // TestInteropPatterns compares the bytes patterns stand for with what fio writes.
 func TestInteropPatterns(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "p"), []byte("from a file"), 0o644); err != nil {
@@ -313,6 +317,7 @@ func TestInteropPatterns(t *testing.T) {
 
 // TestInteropBadValues: what fio refuses is refused here.
 func TestInteropBadValues(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	for _, keys := range []string{
 		"bs=0", "iodepth=0", "direct=2", "direct=true", "rw=raed", "bsrange=4k", "percentile_list=101", "ss=iops", "random_distribution=zipf:1",
