@@ -10,6 +10,8 @@ type bitmapState struct {
 	list     []*Bitmap
 	tracking atomic.Bool
 	inUse    atomic.Bool
+	ext      BitmapExtension
+	onDisk   []BitmapRecord
 }
 
 // Bitmap is a persistent dirty bitmap.
@@ -17,10 +19,11 @@ type Bitmap struct {
 	BitmapRecord
 }
 
+func (b *Bitmap) detail() BitmapDetail    { return BitmapDetail{} }
 func (b *bitmapState) track(off, n int64) {}
 
 func (m *Image) loadBitmaps(ctx context.Context, tolerant bool) error { return nil }
 func (m *Image) storeBitmaps(ctx context.Context) error               { return nil }
 func (m *Image) markBitmaps(ctx context.Context) error                { return nil }
-func (m *Image) bitmapsMayResize() error { return nil }
-func (m *Image) resizeBitmaps(size int64) {}
+func (m *Image) bitmapsMayResize() error                              { return nil }
+func (m *Image) resizeBitmaps(size int64)                             {}

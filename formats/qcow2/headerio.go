@@ -39,6 +39,30 @@ func (m *Image) writeHeaderFields(ctx context.Context) error {
 	return m.file.WriteAt(ctx, b, 24, 0)
 }
 
+// switchHeader changes sizes and roots durably: what they lead to is durable already. When that does not work the old header is put back;
+// when that does not work either the image takes no more writes, since nobody knows which header is on the disk. Either way what the new
+// header would have led to may be given back. mu is held.
+func (m *Image) switchHeader(ctx context.Context, change func(h *Header)) error {
+	old := m.hdr
+	change(&m.hdr)
+	err := m.writeHeaderFields(ctx)
+	if err == nil {
+		if err = m.file.Flush(ctx); err == nil {
+			return nil
+		}
+	}
+	m.hdr = old
+	back := m.writeHeaderFields(ctx)
+	if back == nil {
+		back = m.file.Flush(ctx)
+	}
+	if back != nil {
+		m.broken.Store(true)
+		m.fastWrite.Store(false)
+	}
+	return err
+}
+
 // writeFeatures writes the three feature words. mu is held.
 func (m *Image) writeFeatures(ctx context.Context) error {
 	b := be.AppendUint64(nil, m.hdr.Incompatible)

@@ -127,6 +127,10 @@ func (m *Image) readWords(ctx context.Context, hostOff, n int64) ([]uint64, erro
 
 // openForWriting does what a writer owes: unknown autoclear bits go, and refcounts that a crash left behind are made right.
 func (m *Image) openForWriting(ctx context.Context, p *Parts) error {
+	m.lazy = m.hdr.Compatible&CompatLazyRefcounts != 0
+	if l := m.cfg.LazyRefcounts; l != nil {
+		m.lazy = *l && m.version >= 3
+	}
 	m.fastWrite.Store(m.cfg.FastWrites && m.crypt == nil && m.hdr.CryptMethod == CryptNone)
 	if p.Check {
 		return nil
