@@ -49,6 +49,7 @@ type Image struct {
 	closed   bool
 	trim     bool // the file is to be cut behind the last cluster in use
 	detail   *Detail
+	notes    []string
 
 	prealloc struct {
 		once     sync.Once
@@ -67,7 +68,7 @@ type Config struct {
 	PassDiscardSnap    bool // what a deleted snapshot frees
 	PassDiscardOther   bool
 	LazyRefcounts      *bool // nil: as the image says
-	FastWrites         bool // writes of allocated clusters go in place without a lock
+	FastWrites         bool  // writes of allocated clusters go in place without a lock
 	CompressionLevel   int
 	CompressionWindow  int // bytes, zlib
 }

@@ -24,11 +24,13 @@ func (m *Image) Resize(ctx context.Context, size int64, o engine.ResizeOptions) 
 	case len(m.snaps) > 0 && m.version < 3:
 		return engine.Errf(engine.ErrUnsupported, "Can't resize a v2 image which has snapshots")
 	}
-	if err := m.bitmapsMayResize(); err != nil {
+	m.mu.Lock()
+	err := m.bitmapsMayResize(ctx)
+	m.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	old := m.Size()
-	var err error
 	if size < old {
 		if o.Prealloc != "" && o.Prealloc != engine.PreallocOff {
 			return engine.Errf(engine.ErrUnsupported, "Preallocation can't be used for shrinking an image")
@@ -40,7 +42,12 @@ func (m *Image) Resize(ctx context.Context, size int64, o engine.ResizeOptions) 
 	if err != nil {
 		return err
 	}
-	m.resizeBitmaps(size)
+	m.mu.Lock()
+	err = m.resizeBitmaps(ctx, size)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return m.Flush(ctx)
 }
 

@@ -261,15 +261,15 @@ func (m *Image) ApplySnapshot(ctx context.Context, idOrName string) error {
 	if m.dataFile {
 		return engine.Errf(engine.ErrUnsupported, "images with an external data file have no snapshots")
 	}
-	err := m.structural(ctx, false, func(ctx context.Context) error {
+	return m.structural(ctx, false, func(ctx context.Context) error {
 		i, err := m.findSnapshot(idOrName)
 		if err != nil {
 			return err
 		}
-		return m.applySnapshot(ctx, &m.snaps[i])
+		err = m.applySnapshot(ctx, &m.snaps[i])
+		m.bitmaps.track(0, m.Size())
+		return err
 	})
-	m.bitmaps.track(0, m.Size())
-	return err
 }
 
 func (m *Image) applySnapshot(ctx context.Context, rec *SnapshotRecord) error {
@@ -277,9 +277,9 @@ func (m *Image) applySnapshot(ctx context.Context, rec *SnapshotRecord) error {
 	if err != nil {
 		return err
 	}
-	size := int64(rec.DiskSize)
-	if size != m.Size() {
-		if err := m.bitmapsMayResize(); err != nil {
+	size, oldSize := int64(rec.DiskSize), m.Size()
+	if size != oldSize {
+		if err := m.bitmapsMayResize(ctx); err != nil {
 			return err
 		}
 	}
@@ -314,7 +314,11 @@ func (m *Image) applySnapshot(ctx context.Context, rec *SnapshotRecord) error {
 	m.forget(func(int64) bool { return false })
 	m.index.Store(newIndex(&m.geometry, active))
 	m.size.Store(size)
-	m.resizeBitmaps(size)
+	if size != oldSize {
+		if err := m.resizeBitmaps(ctx, size); err != nil {
+			return err
+		}
+	}
 	m.dirtyGen.Add(1)
 	// What was active may still be read or written by who looked before.
 	err = m.walkTree(ctx, oldL1, func(cluster, n int64) error {
