@@ -45,9 +45,11 @@ type Image struct {
 	tables   map[int64]struct{} // clusters of active L2 tables and of refcount blocks, see overlap.go
 	bitmaps  bitmapState
 	writable bool
+	lazy     bool // refcounts are written when the image is closed
 	closed   bool
 	trim     bool // the file is to be cut behind the last cluster in use
 	detail   *Detail
+	notes    []string
 
 	prealloc struct {
 		once     sync.Once
@@ -65,8 +67,8 @@ type Config struct {
 	PassDiscardRequest bool // discarded clusters are deallocated in the file
 	PassDiscardSnap    bool // what a deleted snapshot frees
 	PassDiscardOther   bool
-	LazyRefcounts      bool
-	FastWrites         bool // writes of allocated clusters go in place without a lock
+	LazyRefcounts      *bool // nil: as the image says
+	FastWrites         bool  // writes of allocated clusters go in place without a lock
 	CompressionLevel   int
 	CompressionWindow  int // bytes, zlib
 }

@@ -300,3 +300,5 @@ func TestPeerBothWays(t *testing.T) {
 		})
 	}
 }
+
+var resizeOff = engine.ResizeOptions{Prealloc: engine.PreallocOff}

@@ -24,11 +24,13 @@ func (m *Image) Resize(ctx context.Context, size int64, o engine.ResizeOptions) 
 	case len(m.snaps) > 0 && m.version < 3:
 		return engine.Errf(engine.ErrUnsupported, "Can't resize a v2 image which has snapshots")
 	}
-	if err := m.bitmapsMayResize(); err != nil {
+	m.mu.Lock()
+	err := m.bitmapsMayResize(ctx)
+	m.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	old := m.Size()
-	var err error
 	if size < old {
 		if o.Prealloc != "" && o.Prealloc != engine.PreallocOff {
 			return engine.Errf(engine.ErrUnsupported, "Preallocation can't be used for shrinking an image")
@@ -40,7 +42,12 @@ func (m *Image) Resize(ctx context.Context, size int64, o engine.ResizeOptions) 
 	if err != nil {
 		return err
 	}
-	m.resizeBitmaps(size)
+	m.mu.Lock()
+	err = m.resizeBitmaps(ctx, size)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return m.Flush(ctx)
 }
 
@@ -105,10 +112,7 @@ func (m *Image) setSize(ctx context.Context, size int64) error {
 	if err := m.barrier(ctx); err != nil {
 		return err
 	}
-	old := m.hdr.Size
-	m.hdr.Size = uint64(size)
-	if err := m.writeHeaderFields(ctx); err != nil {
-		m.hdr.Size = old
+	if err := m.switchHeader(ctx, func(h *Header) { h.Size = uint64(size) }); err != nil {
 		return err
 	}
 	m.size.Store(size)
@@ -150,15 +154,10 @@ func (m *Image) switchL1(ctx context.Context, l1 []uint64, hostOff int64) error 
 	if err := m.barrier(ctx); err != nil {
 		return err
 	}
-	oldOffset, oldBytes, old := int64(m.hdr.L1TableOffset), int64(m.hdr.L1Size)*8, m.hdr
-	m.hdr.L1TableOffset, m.hdr.L1Size = uint64(hostOff), uint32(len(l1))
-	if err := m.writeHeaderFields(ctx); err != nil {
-		m.hdr = old
-		return err
-	}
-	if err := m.file.Flush(ctx); err != nil {
-		// Which header is on the disk is not known: nothing may be freed, and nothing more written.
-		m.broken.Store(true)
+	oldOffset, oldBytes := int64(m.hdr.L1TableOffset), int64(m.hdr.L1Size)*8
+	if err := m.switchHeader(ctx, func(h *Header) {
+		h.L1TableOffset, h.L1Size = uint64(hostOff), uint32(len(l1))
+	}); err != nil {
 		return err
 	}
 	x := m.index.Load()
