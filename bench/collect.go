@@ -87,10 +87,12 @@ func (c *collector) main() {
 func (c *collector) finish() {
 	close(c.quit)
 	<-c.ended
-	c.drain()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w, s := range c.series {
+		if iv := w.hand.Take(); iv != nil { // workers of an earlier batch, too
+			c.add(s, iv)
+		}
 		if w.iv != nil && w.measuring {
 			c.add(s, w.iv)
 		}

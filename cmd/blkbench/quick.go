@@ -12,7 +12,7 @@ import (
 )
 
 // quick is the preset: sequential and random writing and reading of a temporary file in the current folder, about 20 s in all.
-func (a *app) quick(ctx context.Context) int {
+func (a *app) quick(ctx context.Context, run fiojob.RunOptions) int {
 	size, err := quickSize(".")
 	if err != nil {
 		a.errorf("%v", err)
@@ -45,6 +45,7 @@ func (a *app) quick(ctx context.Context) int {
 		a.errorf("%v", err)
 		return exitFailed
 	}
+	plan.Run = run
 	return a.measure(ctx, plan, nil)
 }
 

@@ -18,9 +18,6 @@ import (
 
 // runRun measures: fio's job files and command line, or the quick preset without any argument.
 func runRun(ctx context.Context, a *app, args []string) int {
-	if len(args) == 0 && !a.link {
-		return a.quick(ctx)
-	}
 	plan, err := fiojob.ParseArgs(args, fiojob.SystemEnv())
 	if err != nil {
 		for _, line := range errorLines(err) {
@@ -30,6 +27,13 @@ func runRun(ctx context.Context, a *app, args []string) int {
 	}
 	if code, done := a.runInfo(plan); done {
 		return code
+	}
+	if len(plan.Jobs) == 0 {
+		if a.link {
+			a.errorf("no job was given (fio --help)")
+			return exitUsage
+		}
+		return a.quick(ctx, plan.Run)
 	}
 	return a.measure(ctx, plan, args)
 }
@@ -101,6 +105,12 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 			a.errorf("%v", werr)
 			code = exitFailed
 		}
+		if plan.Run.Report != "" {
+			if werr := writeFile(plan.Run.Report, func(w io.Writer) error { return report.HTML(w, res) }); werr != nil {
+				a.errorf("%v", werr)
+				code = exitFailed
+			}
+		}
 		if res.Interrupted {
 			code = exitSignal
 		}
@@ -112,25 +122,16 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 	return code
 }
 
-// output opens where the report goes. A file appears under its name when the report is complete.
+// output opens where the report goes.
 func (a *app) output(name string) (io.Writer, func() error, error) {
 	if name == "" {
 		return a.stdout, func() error { return nil }, nil
 	}
-	f, err := os.CreateTemp(dirOf(name), ".blkbench-*")
+	f, err := createComplete(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	return f, func() error {
-		err := errors.Join(f.Chmod(0o644), f.Close())
-		if err == nil {
-			err = os.Rename(f.Name(), name)
-		}
-		if err != nil {
-			os.Remove(f.Name())
-		}
-		return err
-	}, nil
+	return f, f.commit, nil
 }
 
 func (a *app) writeReports(w io.Writer, plan *fiojob.Plan, res *result.Run) error {
@@ -145,7 +146,7 @@ func (a *app) writeReports(w io.Writer, plan *fiojob.Plan, res *result.Run) erro
 		var err error
 		switch f {
 		case "summary":
-			err = errors.Join(report.Header(w, res), report.Normal(w, res))
+			err = report.Summary(w, res, terminalWidth(a.stdout), isTerminal(a.stdout))
 		case "normal":
 			err = errors.Join(report.Header(w, res), report.Normal(w, res))
 		case "terse":

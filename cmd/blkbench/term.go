@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/mattn/go-isatty"
 	"golang.org/x/sys/unix"
@@ -18,5 +17,3 @@ func terminalWidth(f *os.File) int {
 	}
 	return int(ws.Col)
 }
-
-func dirOf(name string) string { return filepath.Dir(name) }
