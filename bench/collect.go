@@ -16,7 +16,7 @@ type collector struct {
 	ended chan struct{}
 
 	mu     sync.Mutex
-	active []*worker
+	active []*worker // started, and not all of theirs is in yet
 	series map[*worker]*series
 }
 
@@ -25,7 +25,6 @@ type series struct {
 	cum    *interval // the sum of all; nil before the first
 	points []point
 	last   live // the newest interval, for the live display
-	whole  bool // the worker has ended and its last interval is in
 }
 
 // point is one kept interval; histograms are kept compactly.
@@ -51,7 +50,7 @@ func newCollector(r *run) *collector {
 func (c *collector) starts(batch []*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active = batch
+	c.active = append(c.active, batch...)
 	for _, w := range batch {
 		c.series[w] = new(series)
 	}
@@ -92,7 +91,7 @@ func (c *collector) main() {
 // freshen asks all workers for what they have, and gives them two naps to answer.
 func (c *collector) freshen() {
 	c.mu.Lock()
-	active := c.active
+	active := slices.Clone(c.active)
 	c.mu.Unlock()
 	for _, w := range active {
 		w.hand.Ask()
@@ -116,28 +115,24 @@ func (c *collector) finish() {
 func (c *collector) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, w := range c.active {
+	c.active = slices.DeleteFunc(c.active, func(w *worker) bool {
+		over := false
+		select {
+		case <-w.finished: // before the look at what it has handed over
+			over = true
+		default:
+		}
 		s := c.series[w]
 		if iv := w.hand.Take(); iv != nil {
 			c.add(w, s, iv)
 			iv.reset()
 			w.hand.Give(iv)
 		}
-		if s.whole {
-			continue
+		if over && w.final != nil {
+			c.add(w, s, w.final)
 		}
-		select {
-		case <-w.finished:
-			s.whole = true
-			if iv := w.hand.Take(); iv != nil {
-				c.add(w, s, iv)
-			}
-			if w.final != nil {
-				c.add(w, s, w.final)
-			}
-		default:
-		}
-	}
+		return over
+	})
 }
 
 // maxPoints bounds the memory of a series; then two neighbours become one.

@@ -32,7 +32,7 @@ type interval struct {
 // intervalDir is one direction of an interval. Histograms that the job does not want are nil.
 type intervalDir struct {
 	ios, bytes      uint64
-	slat, clat, lat   *hist.Hist
+	slat, clat, lat *hist.Hist
 }
 
 // measures says which histograms a job fills.

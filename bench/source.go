@@ -176,7 +176,9 @@ func (s *jobSource) want() (want, other gen.Dir, ok bool) {
 }
 
 // through reports whether number_ios is reached.
-func (s *jobSource) through() bool { return s.job.Files.NumberIOs > 0 && s.ios >= s.job.Files.NumberIOs }
+func (s *jobSource) through() bool {
+	return s.job.Files.NumberIOs > 0 && s.ios >= s.job.Files.NumberIOs
+}
 
 // again starts the next loop, if there is one.
 func (s *jobSource) again() bool {

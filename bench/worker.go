@@ -74,7 +74,7 @@ type worker struct {
 	stop         atomic.Bool
 	tid          atomic.Int32
 	deadlineHint atomic.Int64
-	expect       atomic.Int64 // bytes that the job is going to move; 0: unknown
+	expect       atomic.Int64    // bytes that the job is going to move; 0: unknown
 	gate         <-chan struct{} // closed when the batch is released
 	ready        chan struct{}   // closed when setup is through: targets and engineStr may be read
 	finished     chan struct{}   // closed at the end: final may be read

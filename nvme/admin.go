@@ -59,7 +59,7 @@ func (c *Controller) adminDuring(ctx context.Context, cmd Command, data []byte) 
 // IO runs an I/O command on a queue of the controller's own, which the first call makes. It is the blocking lane:
 // data is copied, and any number of goroutines may call at once.
 func (c *Controller) IO(ctx context.Context, cmd *Command, data, metadata []byte) (Completion, error) {
-	if err := c.openBlocking(ctx); err != nil {
+	if err := c.OpenBlocking(ctx); err != nil {
 		return Completion{}, err
 	}
 	k := *cmd
@@ -81,8 +81,9 @@ func statusError(cp Completion, op uint8, nsid uint32, admin bool) error {
 	return &StatusError{Status: cp.Status, Opcode: op, Admin: admin, NSID: nsid}
 }
 
-// openBlocking makes the blocking I/O queue.
-func (c *Controller) openBlocking(ctx context.Context) error {
+// OpenBlocking makes the blocking I/O queue, if it is not there yet: a caller that is about to take every other queue
+// does it first.
+func (c *Controller) OpenBlocking(ctx context.Context) error {
 	c.mu.Lock()
 	made, dead := c.ioMade, c.dead
 	c.mu.Unlock()

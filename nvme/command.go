@@ -156,13 +156,18 @@ func DatasetManagement(nsid uint32, n int, deallocate bool) Command {
 
 // EncodeRanges is the data of a dataset management command, 16 bytes a range. NVM Command Set 1.0d §3.2.3, figure 43
 func EncodeRanges(ranges []Range) []byte {
-	b := make([]byte, 0, 16*len(ranges))
-	for _, r := range ranges {
-		b = le.AppendUint32(b, 0)
-		b = le.AppendUint32(b, r.LBACount)
-		b = le.AppendUint64(b, r.SLBA)
+	b := make([]byte, 16*len(ranges))
+	for i, r := range ranges {
+		PutRange(b[16*i:], r)
 	}
 	return b
+}
+
+// PutRange encodes one range of a dataset management command into 16 bytes.
+func PutRange(b []byte, r Range) {
+	le.PutUint32(b, 0)
+	le.PutUint32(b[4:], r.LBACount)
+	le.PutUint64(b[8:], r.SLBA)
 }
 
 // Copy builds the command whose data is EncodeCopyRanges of n ranges, all copied one behind the other to sdlba.

@@ -17,7 +17,7 @@ type Controller struct {
 	cap   CAP
 	ident *IdentifyController
 
-	mem   *memory // admin queue, shadow doorbells, bounce memory
+	mem   *Memory // admin queue, shadow doorbells, bounce memory
 	admin *callQueue
 	io    *callQueue // made by the first blocking I/O command
 	cmb   *cmb

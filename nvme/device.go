@@ -61,17 +61,35 @@ const (
 	hugePage = 2 << 20
 )
 
-// memory is memory of the driver's own: a memfd, so that a vfio-user server can share it, in huge pages where there
+// Memory is memory that the driver allocates and maps by itself: a memfd, so that a vfio-user server can share it, in huge pages where there
 // are any. SPDK can reach real hardware only in such pages, and survives an unmap only of them.
-type memory struct {
+type Memory struct {
 	Region
 	fd   int
 	huge bool
 	dev  Device
+	ctrl *Controller // of NewMemory
+}
+
+// NewMemory allocates at least size bytes that the controller can reach, until Free or the controller's Close.
+func (c *Controller) NewMemory(size int) (*Memory, error) {
+	m, err := newMemory(c.dev, size)
+	if err == nil {
+		m.ctrl = c
+	}
+	return m, err
+}
+
+// Free takes the memory away from the controller, which must not use it any more, and from the process.
+func (m *Memory) Free() error {
+	if err := m.free(); err != nil && !m.ctrl.isDead() {
+		return err
+	}
+	return nil // who is gone has let go
 }
 
 // newMemory allocates at least size bytes and maps them for dev.
-func newMemory(dev Device, size int) (*memory, error) {
+func newMemory(dev Device, size int) (*Memory, error) {
 	m, err := allocate(size)
 	if err != nil {
 		return nil, fmt.Errorf("allocate %d bytes of DMA memory: %w", size, err)
@@ -84,7 +102,7 @@ func newMemory(dev Device, size int) (*memory, error) {
 	return m, nil
 }
 
-func allocate(size int) (*memory, error) {
+func allocate(size int) (*Memory, error) {
 	if n := roundUp(size, hugePage); n > 0 {
 		if m, err := mapFile(n, unix.MFD_CLOEXEC|unix.MFD_HUGETLB); err == nil {
 			m.huge = true
@@ -94,7 +112,7 @@ func allocate(size int) (*memory, error) {
 	return mapFile(roundUp(size, pageSize), unix.MFD_CLOEXEC)
 }
 
-func mapFile(size int, flags int) (*memory, error) {
+func mapFile(size int, flags int) (*Memory, error) {
 	fd, err := unix.MemfdCreate("nvme", flags)
 	if err != nil {
 		return nil, err
@@ -113,11 +131,11 @@ func mapFile(size int, flags int) (*memory, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &memory{Region: Region{Bytes: b}, fd: fd}, nil
+	return &Memory{Region: Region{Bytes: b}, fd: fd}, nil
 }
 
 // free takes the memory away from the device and from the process. The device must not use it any more.
-func (m *memory) free() error {
+func (m *Memory) free() error {
 	if m == nil {
 		return nil
 	}
@@ -126,7 +144,7 @@ func (m *memory) free() error {
 	return err
 }
 
-func (m *memory) release() {
+func (m *Memory) release() {
 	unix.Munmap(m.Bytes)
 	unix.Close(m.fd)
 }

@@ -49,7 +49,7 @@ func (c *Controller) housekeep() {
 	t := time.NewTicker(c.interval)
 	defer t.Stop()
 	const checkEvery = 500 * time.Millisecond
-	lastCheck := time.Now()
+	lastCheck, checks := time.Now(), 0
 	for {
 		select {
 		case <-c.stop:
@@ -69,7 +69,8 @@ func (c *Controller) housekeep() {
 		}
 		if time.Since(lastCheck) >= min(checkEvery, 4*c.interval) {
 			lastCheck = time.Now()
-			c.checkHealth()
+			checks++
+			c.checkHealth(checks%statusEvery == 0)
 		}
 	}
 }
@@ -106,8 +107,12 @@ func (c *Controller) wanted() bool {
 	return err == nil && n == 8
 }
 
+// statusEvery is how many looks for a device that is gone there are to one at its status register, which may cost a
+// message and an allocation.
+const statusEvery = 8
+
 // checkHealth looks for what no command would tell.
-func (c *Controller) checkHealth() {
+func (c *Controller) checkHealth(status bool) {
 	c.mu.Lock()
 	dead := c.dead
 	c.mu.Unlock()
@@ -117,6 +122,9 @@ func (c *Controller) checkHealth() {
 	defer c.recovery.Unlock()
 	if c.dev.Gone() {
 		c.report(nil, fault{kind: faultGone, err: ErrRemoved})
+		return
+	}
+	if !status {
 		return
 	}
 	v, err := c.dev.Load32(0, regCSTS)

@@ -9,8 +9,8 @@ import (
 
 // hmb is the host memory buffer: memory of the host that the controller uses as its own. NVMe Base 2.0d §8.9
 type hmb struct {
-	list   *memory
-	chunks []*memory
+	list   *Memory
+	chunks []*Memory
 	bytes  uint64
 	count  int
 }

@@ -46,9 +46,14 @@ func (q *Queue) bell(completion bool) doorbell {
 // OpenQueue makes an I/O queue pair of the next free identifier. The Queue may be used by any one thread, not only by
 // the one that opened it.
 func (c *Controller) OpenQueue(ctx context.Context) (*Queue, error) {
+	return c.OpenQueueSize(ctx, c.opt.QueueSize)
+}
+
+// OpenQueueSize is OpenQueue with a number of entries of its own, rounded like Options.QueueSize.
+func (c *Controller) OpenQueueSize(ctx context.Context, size int) (*Queue, error) {
 	c.recovery.Lock()
 	defer c.recovery.Unlock()
-	q, err := c.openQueue(ctx, c.opt.QueueSize, 0, c.opt.Interrupts)
+	q, err := c.openQueue(ctx, size, 0, c.opt.Interrupts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.dev.Name(), err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // Queue is an I/O queue pair: one submission and one completion queue of the same size. It belongs to one thread;
-// only Err and EventFD may be called from others.
+// only Err, Dead and EventFD may be called from others.
 //
 // The invariant of the rings: at most size-1 commands are in flight, so the submission queue can never overflow,
 // since every command in flight or not yet fetched has an identifier of its own; and at most size-1 completions are
@@ -42,7 +42,7 @@ type Queue struct {
 	id      uint16
 	vector  uint16
 	eventFD int
-	mem     *memory
+	mem     *Memory
 	sqMem   Region // within mem, or in the controller's memory buffer
 	cqMem   Region
 	lists   Region // a PRP list page for each identifier
@@ -105,6 +105,9 @@ func (q *Queue) Err() error {
 	}
 	return nil
 }
+
+// Dead says that the queue will never take commands again, and that everything that was in flight has been reported.
+func (q *Queue) Dead() bool { return q.state.Load() == queueDead }
 
 // Prepare puts a command with lbaCount logical blocks, whose n bytes of data are contiguous at iova for the device
 // (n may be 0), into the next slot and returns its identifier. ok is false when the queue is full, or is not taking
@@ -363,7 +366,7 @@ func (q *Queue) Wait(limit time.Duration) error {
 	if q.eventFD < 0 {
 		return fmt.Errorf("queue %d: %w: it has no interrupt", q.id, ErrUnsupported)
 	}
-	if q.ready() {
+	if q.Ready() {
 		return nil
 	}
 	p := []unix.PollFd{{Fd: int32(q.eventFD), Events: unix.POLLIN}}
@@ -383,7 +386,8 @@ func (q *Queue) ClearEvent() {
 	_, _ = unix.Read(q.eventFD, b[:])
 }
 
-func (q *Queue) ready() bool {
+// Ready says whether Poll has something to do: a completion, or a queue that is being recovered.
+func (q *Queue) Ready() bool {
 	return atomic.LoadUint32(&q.cq[q.head].cidPhase)&phaseBit == q.phase || q.state.Load() != queueLive
 }
 

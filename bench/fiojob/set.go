@@ -10,6 +10,7 @@ type draft struct {
 	Job
 	given      map[string]Pos // where each key that was set stands, by canonical name
 	engineKeys []engineKey    // of global sections
+	noEngine   bool           // the engine asked for was refused
 	res        *resolver      // for the few setters that need more than their value
 }
 

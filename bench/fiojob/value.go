@@ -100,6 +100,9 @@ func byDir(o *Option, v *value, f func(dir int, s string) error) error {
 			return err
 		}
 	}
+	if v.has == [3]bool{} {
+		return errEmpty
+	}
 	return nil
 }
 

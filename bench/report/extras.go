@@ -197,7 +197,7 @@ func jsonJobExtras(d *document, j *result.Job, o JSONOptions) {
 	x := jobExtras{
 		Members: j.Members, Engine: j.Engine, RW: j.RW, BlockSizes: j.BlockSizes, Depth: j.Depth, Runtime: j.Runtime,
 		MeasuredFrom: "issue", LimitedBy: j.LimitedBy, CPUPerIO: cpuPerIO(j), CPUUser: j.CPUUser, CPUSys: j.CPUSys,
-		CPUKernel: j.CPUKernelThreads, TotalErrors: j.TotalErrors, FirstError: j.FirstError, Path: pathExtras(j.Path),
+		CPUKernel: j.CPUKernelThreads, TotalErrors: j.TotalErrors, FirstError: redactedName(j.FirstError), Path: pathExtras(j.Path),
 		Interval: j.IntervalLength,
 	}
 	if j.MeasuredFromPlan {
@@ -212,6 +212,7 @@ func jsonJobExtras(d *document, j *result.Job, o JSONOptions) {
 	}
 	if j.Verify != nil {
 		v := verifyExtras(*j.Verify)
+		v.First = redactedName(v.First)
 		x.Verify = &v
 	}
 	if j.LatencyTarget != nil {

@@ -69,15 +69,12 @@ func normalJob(b *bufio.Writer, run *result.Run, j *result.Job) {
 	if bytes == 0 && issued(j) == 0 && j.Error == 0 {
 		return
 	}
-	cause := ""
+	why := ""
 	if j.Error != 0 {
-		cause = " (" + j.FirstError + ")"
-		if j.FirstError == "" {
-			cause = " (" + syscall.Errno(j.Error).Error() + ")"
-		}
+		why = " (" + redactedName(cause(j)) + ")"
 	}
 	_, _ = fmt.Fprintf(b, "%s: (groupid=%d, jobs=%d): err=%2d%s: pid=%d: %s\n",
-		j.Name, j.Group, max(j.Members, 1), j.Error, cause, j.PID, ctime(run.Start.Add(run.Elapsed)))
+		j.Name, j.Group, max(j.Members, 1), j.Error, why, j.PID, ctime(run.Start.Add(run.Elapsed)))
 	if j.Description != "" {
 		_, _ = fmt.Fprintf(b, "  Description  : [%s]\n", j.Description)
 	}

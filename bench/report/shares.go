@@ -2,6 +2,8 @@ package report
 
 import (
 	"slices"
+	"strconv"
+	"syscall"
 
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -172,4 +174,24 @@ func option(run *result.Run, j *result.Job, key string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// cause is why a job failed, empty when it did not.
+func cause(j *result.Job) string {
+	switch {
+	case j.FirstError != "":
+		return j.FirstError
+	case j.Error != 0:
+		return syscall.Errno(j.Error).Error()
+	case j.TotalErrors > 0:
+		return plural(j.TotalErrors, "error")
+	}
+	return ""
+}
+
+func plural(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.FormatUint(n, 10) + " " + noun
 }
