@@ -1,10 +1,11 @@
 package bench
 
 import (
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/blkbench/blkbench/bench/hist"
+	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -15,13 +16,13 @@ type collector struct {
 	ended chan struct{}
 
 	mu     sync.Mutex
-	active []*worker
+	active []*worker // started, and not all of theirs is in yet
 	series map[*worker]*series
 }
 
 // series is what is kept of a worker's intervals.
 type series struct {
-	lat    [3]hist.Hist // over the whole window
+	cum    *interval // the sum of all; nil before the first
 	points []point
 	last   live // the newest interval, for the live display
 }
@@ -38,8 +39,8 @@ type pointDir struct {
 }
 
 type live struct {
-	span time.Duration
-	dir  [3]result.LiveDir
+	dir            [3]result.LiveDir
+	inFlight, open int
 }
 
 func newCollector(r *run) *collector {
@@ -49,7 +50,7 @@ func newCollector(r *run) *collector {
 func (c *collector) starts(batch []*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active = batch
+	c.active = append(c.active, batch...)
 	for _, w := range batch {
 		c.series[w] = new(series)
 	}
@@ -58,7 +59,7 @@ func (c *collector) starts(batch []*worker) {
 // main drains hand-overs about four times an interval, and at most every 50 ms.
 func (c *collector) main() {
 	defer close(c.ended)
-	every := min(max(c.run.step/4, 10*time.Millisecond), 50*time.Millisecond)
+	every := min(max(c.run.step/4, time.Millisecond), 50*time.Millisecond)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	liveAt, statusAt := time.Now(), time.Now().Add(c.run.cfg.StatusEvery)
@@ -77,10 +78,31 @@ func (c *collector) main() {
 			}
 			if c.run.cfg.Status != nil && c.run.cfg.StatusEvery > 0 && now.After(statusAt) {
 				statusAt = statusAt.Add(c.run.cfg.StatusEvery)
-				c.run.cfg.Status(c.run.result(false))
+				c.freshen()
+				out := c.run.result(false)
+				_, out.Left = c.progress(c.run.clock.Now())
+				out.Left = max(0, out.Left)
+				c.run.cfg.Status(out)
 			}
 		}
 	}
+}
+
+// freshen asks all workers for what they have, and gives them two naps to answer.
+func (c *collector) freshen() {
+	c.mu.Lock()
+	active := slices.Clone(c.active)
+	c.mu.Unlock()
+	for _, w := range active {
+		w.hand.Ask()
+	}
+	for end := time.Now().Add(2 * maxNap); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		c.drain()
+		if !slices.ContainsFunc(active, func(w *worker) bool { return w.hand.Wanted() && w.phase.Load() != phaseDone }) {
+			break
+		}
+	}
+	c.drain()
 }
 
 // finish stops the collector and takes what the workers have left.
@@ -88,44 +110,60 @@ func (c *collector) finish() {
 	close(c.quit)
 	<-c.ended
 	c.drain()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for w, s := range c.series {
-		if w.iv != nil && w.measuring {
-			c.add(s, w.iv)
-		}
-	}
 }
 
 func (c *collector) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, w := range c.active {
+	c.active = slices.DeleteFunc(c.active, func(w *worker) bool {
+		over := false
+		select {
+		case <-w.finished: // before the look at what it has handed over
+			over = true
+		default:
+		}
+		s := c.series[w]
 		if iv := w.hand.Take(); iv != nil {
-			c.add(c.series[w], iv)
+			c.add(w, s, iv)
 			iv.reset()
 			w.hand.Give(iv)
 		}
-	}
+		if over && w.final != nil {
+			c.add(w, s, w.final)
+		}
+		return over
+	})
 }
 
 // maxPoints bounds the memory of a series; then two neighbours become one.
 const maxPoints = 4096
 
-func (c *collector) add(s *series, iv *interval) {
+func (c *collector) add(w *worker, s *series, iv *interval) {
+	if iv.fresh {
+		s.cum, s.points = nil, s.points[:0]
+	}
+	if s.cum == nil {
+		s.cum = newInterval(measuresOf(w.job))
+	}
+	s.cum.merge(iv)
 	p := point{from: iv.from, to: iv.to}
 	span := float64(iv.to-iv.from) / 1e9
-	s.last.span = time.Duration(iv.to - iv.from)
+	s.last.inFlight, s.last.open = iv.inFlight, iv.open
 	for d := range iv.dir {
 		v := &iv.dir[d]
 		s.last.dir[d] = result.LiveDir{}
 		if v.ios == 0 {
 			continue
 		}
-		s.lat[d].Merge(&v.lat)
-		p.dir[d] = pointDir{ios: v.ios, bytes: v.bytes, lat: pack(&v.lat)}
+		p.dir[d] = pointDir{ios: v.ios, bytes: v.bytes}
+		if v.lat != nil {
+			p.dir[d].lat = pack(v.lat)
+		}
 		if span > 0 {
-			s.last.dir[d] = result.LiveDir{IOPS: float64(v.ios) / span, BW: float64(v.bytes) / span, P50: v.lat.Percentile(50), P99: v.lat.Percentile(99)}
+			s.last.dir[d] = result.LiveDir{IOPS: float64(v.ios) / span, BW: float64(v.bytes) / span}
+			if v.lat != nil {
+				s.last.dir[d].P50, s.last.dir[d].P99 = v.lat.Percentile(50), v.lat.Percentile(99)
+			}
 		}
 	}
 	s.points = append(s.points, p)
@@ -151,25 +189,35 @@ func (s *series) halve() {
 
 // state sums up what runs now.
 func (c *collector) state() result.Live {
+	done, left := c.progress(c.run.clock.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.run.clock.Now()
-	out := result.Live{Elapsed: time.Duration(now - c.run.base), Left: -1, Done: -1, Jobs: len(c.run.workers)}
-	for _, w := range c.active {
-		switch w.phase.Load() {
-		case phaseDone:
+	out := result.Live{Elapsed: time.Duration(now - c.run.base), Done: done, Left: left, Jobs: len(c.run.workers)}
+	letters := make([]byte, len(c.run.workers))
+	states := [...]string{phaseSetup: "preparing", phaseRamp: "ramp", phaseRun: "running", phaseVerify: "verifying"}
+	most := int32(-1)
+	for i, w := range c.run.workers {
+		s := c.series[w]
+		if s == nil {
+			letters[i] = 'P'
 			continue
-		case phaseSetup:
-			out.State = "preparing"
-		case phaseRamp:
-			out.State = "ramp"
-		case phaseVerify:
-			out.State = "verifying"
-		case phaseRun:
-			out.State = "running"
 		}
+		phase := w.phase.Load()
+		letters[i] = letter(w.job.RW.Kind, phase)
+		if phase == phaseDone {
+			w.mu.Lock()
+			if w.failure != nil {
+				letters[i] = 'X'
+			}
+			w.mu.Unlock()
+			continue
+		}
+		most = max(most, phase)
 		out.Running++
-		l := &c.series[w].last
+		l := &s.last
+		out.OpenDepth += l.inFlight
+		out.Files += l.open
 		for d := range l.dir {
 			o := &out.Dir[d]
 			o.IOPS += l.dir[d].IOPS
@@ -177,29 +225,54 @@ func (c *collector) state() result.Live {
 			o.P50, o.P99 = max(o.P50, l.dir[d].P50), max(o.P99, l.dir[d].P99)
 		}
 	}
-	out.Done, out.Left = c.progress(now)
+	out.Letters = string(letters)
+	if most >= 0 {
+		out.State = states[most]
+	}
 	return out
 }
 
-// progress estimates how much of the whole plan is done, by the jobs that have a run time.
+// letter is fio's for a job's state.
+func letter(k fiojob.RWKind, phase int32) byte {
+	switch phase {
+	case phaseSetup:
+		return 'I'
+	case phaseRamp:
+		return '/'
+	case phaseVerify:
+		return 'V'
+	case phaseDone:
+		return '_'
+	}
+	b := byte('R')
+	switch {
+	case k.Mixed():
+		b = 'M'
+	case k.Writes():
+		b = 'W'
+	case k.Trims():
+		b = 'D'
+	}
+	if k.Random() {
+		b += 'a' - 'A'
+	}
+	return b
+}
+
+// progress estimates how much of the whole plan is done and how long the rest takes: by run times, and by bytes for jobs that end with
+// their data.
 func (c *collector) progress(now int64) (float64, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	total, left := time.Duration(0), time.Duration(0)
 	for _, b := range c.run.batches {
 		longest, rest := time.Duration(0), time.Duration(0)
 		for _, w := range b {
-			t := &w.job.Time
-			if t.Runtime == 0 {
+			whole, more := c.share(w, now)
+			if whole < 0 {
 				return -1, -1
 			}
-			whole := t.Runtime + t.Ramp + t.StartDelay.Max
-			longest = max(longest, whole)
-			switch w.phase.Load() {
-			case phaseDone, phaseVerify:
-			case phaseSetup:
-				rest = max(rest, whole)
-			default:
-				rest = max(rest, time.Duration(w.deadlineHint.Load()-now))
-			}
+			longest, rest = max(longest, whole), max(rest, more)
 		}
 		total += longest
 		left += rest
@@ -208,4 +281,41 @@ func (c *collector) progress(now int64) (float64, time.Duration) {
 		return -1, -1
 	}
 	return min(1, max(0, 1-float64(left)/float64(total))), left
+}
+
+// share estimates how long a worker takes as a whole, and how long it still takes; negative where that is not known.
+func (c *collector) share(w *worker, now int64) (whole, left time.Duration) {
+	t := &w.job.Time
+	whole, left = -1, -1
+	if t.Runtime > 0 {
+		whole = t.Runtime + t.Ramp + t.StartDelay.Max
+		left = whole
+		if w.phase.Load() != phaseSetup {
+			left = max(0, time.Duration(w.deadlineHint.Load()-now))
+		}
+	}
+	s := c.series[w]
+	if w.phase.Load() == phaseDone {
+		if s != nil && s.cum != nil && whole < 0 {
+			whole = time.Duration(s.cum.to - s.cum.from)
+		}
+		return max(whole, 0), 0
+	}
+	expect := w.expect.Load()
+	if t.TimeBased || expect <= 0 || s == nil || s.cum == nil || s.cum.to <= s.cum.from {
+		return whole, left
+	}
+	done := int64(0)
+	for d := range s.cum.dir {
+		done += int64(s.cum.dir[d].bytes)
+	}
+	if done <= 0 {
+		return whole, left
+	}
+	spent := float64(now - s.cum.from)
+	byBytes := time.Duration(spent * float64(max(0, expect-done)) / float64(done))
+	if left < 0 || byBytes < left {
+		whole, left = time.Duration(spent)+byBytes, byBytes
+	}
+	return whole, left
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"runtime/metrics"
@@ -51,10 +52,10 @@ func priority(c *fiojob.CPU) error {
 
 // usage is what a thread has cost.
 type usage struct {
-	user, sys    time.Duration
-	ctx          uint64
-	majf, minf   uint64
-	allocObjects uint64
+	user, sys  time.Duration
+	kernel     time.Duration // io_uring's threads that work for it
+	ctx        uint64
+	majf, minf uint64
 }
 
 func threadUsage() usage {
@@ -70,8 +71,8 @@ func threadUsage() usage {
 
 func (u usage) minus(o usage) usage {
 	return usage{
-		user: u.user - o.user, sys: u.sys - o.sys, ctx: u.ctx - o.ctx, majf: u.majf - o.majf, minf: u.minf - o.minf,
-		allocObjects: u.allocObjects - o.allocObjects,
+		user: u.user - o.user, sys: u.sys - o.sys, kernel: u.kernel - o.kernel,
+		ctx: u.ctx - o.ctx, majf: u.majf - o.majf, minf: u.minf - o.minf,
 	}
 }
 
@@ -82,16 +83,17 @@ func heapObjects() uint64 {
 	return s[0].Value.Uint64()
 }
 
-// kernelThreads sums the CPU time of io_uring's kernel threads (SQPOLL, workers) of this process.
-func kernelThreads() time.Duration {
+// kernelThreads sums the CPU time of io_uring's kernel threads that work for a thread: the kernel names them iou-sqp-TID and iou-wrk-TID.
+func kernelThreads(tid int) time.Duration {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return 0
 	}
 	var sum time.Duration
+	suffix := fmt.Sprintf("-%d", tid)
 	for _, t := range tasks {
 		comm, err := os.ReadFile("/proc/self/task/" + t.Name() + "/comm")
-		if err != nil || len(comm) < 4 || string(comm[:4]) != "iou-" {
+		if err != nil || !bytes.HasPrefix(comm, []byte("iou-")) || !bytes.HasSuffix(bytes.TrimSpace(comm), []byte(suffix)) {
 			continue
 		}
 		stat, err := os.ReadFile("/proc/self/task/" + t.Name() + "/schedstat")

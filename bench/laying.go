@@ -35,3 +35,16 @@ func (r *run) layout(batch []*worker) error {
 	}
 	return nil
 }
+
+// relayout deletes a job's files and lays them out again: unlink_each_loop.
+func (r *run) relayout(w *worker) error {
+	for _, f := range w.files {
+		if fiojob.IsTarget(f.name) || isSpecial(f.name) {
+			continue
+		}
+		if err := os.Remove(f.name); err != nil {
+			return err
+		}
+	}
+	return r.layout([]*worker{w})
+}

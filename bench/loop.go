@@ -1,362 +1,331 @@
 package bench
 
 import (
+	"errors"
 	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/engine"
 )
 
-// measure runs the workload from release to end.
-func (w *worker) measure() error {
-	j := w.job
-	if err := w.delay(); err != nil {
-		return err
-	}
-	now := w.clock.Now()
-	w.startAt, w.rampEnd = now, now+int64(j.Time.Ramp)
-	w.deadline = 1<<63 - 1
-	if j.Time.Runtime > 0 {
-		w.deadline = w.rampEnd + int64(j.Time.Runtime)
-		w.deadlineHint.Store(w.deadline)
-	}
-	w.phase.Store(phaseRamp)
-	if j.Time.Ramp == 0 {
-		w.beginWindow(now)
-	}
-	w.pacer.start(now)
-	err := w.loop()
-	if err == nil {
-		err = w.finishWrites()
-	}
-	w.endWindow()
-	return err
-}
+// errLeft says that a worker went away although requests were in flight: the measurement was interrupted and they did not come back.
+var errLeft = errors.New("requests did not come back after the interruption")
 
-// beginWindow starts the measured window: what was counted before is forgotten.
-func (w *worker) beginWindow(now int64) {
-	w.measuring = true
-	w.phase.Store(phaseRun)
-	w.startAt = now
-	w.tot.reset()
-	w.iv.reset()
-	w.iv.from = now
-	w.nextIv = now + int64(w.run.step)
-	w.usage = threadUsage()
-	w.run.windowOpens()
-}
-
-func (w *worker) endWindow() {
-	now := w.clock.Now()
-	w.endAt = now
-	if !w.measuring {
-		w.startAt = now
-		return
-	}
-	w.iv.to = now
-	w.usage = threadUsage().minus(w.usage)
-	w.run.windowCloses()
-	w.elapsed = time.Duration(now - w.startAt)
-	for _, f := range w.files {
-		s := f.path.Stats()
-		w.paths.Direct += s.Direct
-		w.paths.Pieces += s.Pieces
-		w.paths.Zeroed += s.Zeroed
-		w.paths.Slow += s.Slow
-		w.paths.Resent += s.Resent
-		w.paths.Waited += s.Waited
-	}
-}
-
-// loop fills, submits and reaps until the workload is through, the time is up or somebody stops it.
+// loop fills, submits and reaps until the source is through, the time is up or somebody stops it; nothing is in flight then.
 func (w *worker) loop() error {
-	ended := false // the generator has no more, or the time is up
+	ended := false // the source has no more, or the time is up
 	for {
+		blocked := true
 		if !ended {
 			var err error
-			if ended, err = w.fill(); err != nil {
+			if ended, blocked, err = w.fill(); err != nil {
 				return err
 			}
 		}
 		if err := w.kick(); err != nil {
 			return err
 		}
-		if w.inFlight == 0 {
+		if !blocked && !ended && len(w.batch) == 0 {
+			continue // a batch is on its way, and there is room for another
+		}
+		if w.inFlight == 0 && len(w.batch) == 0 {
 			if ended {
-				return w.failure
+				return nil
 			}
+			w.draining, w.low = false, w.job.Depth.Low
 			if err := w.idle(); err != nil {
 				return err
 			}
 			continue
 		}
-		n, err := w.reap(ended)
-		if err != nil {
+		if err := w.reap(ended); err != nil {
 			return err
-		}
-		if n > 0 && (w.failure != nil || w.stop.Load()) {
-			ended = true
 		}
 	}
 }
 
-// fill makes requests until the depth is reached, the batch is full, or the pacer says wait. True: there will be no more.
-func (w *worker) fill() (bool, error) {
-	if w.stop.Load() || w.failure != nil {
-		return true, nil
+// fill makes requests: a batch at most. ended says that there will be no more; blocked that it is no use to go on before something
+// completes or time passes.
+func (w *worker) fill() (ended, blocked bool, err error) {
+	if w.stop.Load() || w.failed {
+		return true, true, nil
 	}
-	if w.depth-w.inFlight <= 0 || (w.inFlight > w.job.Depth.Low && w.job.Depth.Low < w.depth && w.inFlight+len(w.batch) > w.job.Depth.Low) {
-		return false, nil
-	}
-	limit := min(w.depth-w.inFlight, w.batchLimit())
-	for len(w.batch) < limit && len(w.free) > 0 {
-		more, err := w.makeOne()
-		if err != nil {
-			return true, err
+	if w.draining {
+		if w.inFlight > w.low {
+			return false, true, nil
 		}
-		switch more {
+		w.draining, w.low = false, w.job.Depth.Low
+	}
+	limit := min(w.depth-w.inFlight, w.traits.batch)
+	if w.pacing.think != nil {
+		if w.pacing.thinking(w, w.clock.Now()) {
+			return false, true, nil
+		}
+		limit = w.pacing.room(w, limit)
+	}
+	for len(w.batch) < limit && len(w.free) > 0 {
+		m, err := w.makeOne()
+		if err != nil {
+			return true, true, err
+		}
+		switch m {
 		case madeNone:
-			return false, nil
+			return false, true, nil
 		case madeEnd:
-			return true, nil
+			return true, true, nil
 		case madeOne:
 		}
 	}
-	return false, nil
-}
-
-type made uint8
-
-const (
-	madeOne  made = iota // a request is in the batch
-	madeNone             // not now: paced, or its range is busy
-	madeEnd              // the workload is through
-)
-
-// batchLimit is how many requests may go into one submission.
-func (w *worker) batchLimit() int {
-	if b := w.job.Depth.Batch; b > 1 {
-		return b
+	full := w.inFlight+len(w.batch) >= w.depth
+	if full && w.low < w.depth {
+		w.draining = true
 	}
-	return len(w.slab)
+	return false, full || limit <= 0 || len(w.free) == 0, nil
 }
 
-// kick hands the batch over: one Submit and one doorbell per file.
+// drainTo holds submission back until so few requests are in flight.
+func (w *worker) drainTo(n int) {
+	if w.inFlight+len(w.batch) > n {
+		w.draining, w.low = true, n
+	}
+}
+
+// kick hands the batch over: one Submit and one doorbell per file. What a queue has no room for stays in the batch.
 func (w *worker) kick() error {
-	if len(w.batch) == 0 {
+	n := len(w.batch)
+	if n == 0 {
 		return nil
 	}
-	n := len(w.batch)
-	if len(w.files) == 1 {
-		p := w.files[0].path
-		if got := p.Submit(w.batch); got < n {
-			w.unmake(w.batch[got:])
-			n = got
-			w.batch = w.batch[:n]
-		}
-		w.inFlight += n
-		if err := p.Kick(); err != nil {
-			return err
-		}
-	} else if err := w.kickMany(); err != nil {
+	var err error
+	if f := w.slots[w.batch[0].User].file; len(w.files) == 1 {
+		err = w.kickOne(f)
+	} else {
+		err = w.kickMany()
+	}
+	return err
+}
+
+func (w *worker) kickOne(f *file) error {
+	n := f.path.Submit(w.batch)
+	if f.inFlight == 0 && n > 0 {
+		w.busy = append(w.busy, f)
+	}
+	f.inFlight += n
+	w.inFlight += n
+	if err := f.path.Kick(); err != nil {
 		return err
 	}
-	if w.measuring {
-		w.tot.submits++
-		w.tot.submit[batchClass(n)]++
-	}
-	if w.run.stamps(w.job) {
-		now := w.clock.Now()
-		for _, r := range w.batch {
-			s := &w.slots[r.User]
-			s.handed = now
-			if w.measuring && !s.sync && !w.job.Report.DisableSlat {
-				w.tot.dir[s.dir].slat.Record(uint64(now - s.made))
-			}
-		}
-	}
-	w.batch = w.batch[:0]
+	w.handed(w.batch[:n])
+	w.batch = w.batch[:copy(w.batch, w.batch[n:])]
 	return nil
 }
 
-// kickMany submits a batch that goes to several files, in runs of the same one.
+// kickMany submits a batch that goes to several files, in runs of the same one, and rings once each.
 func (w *worker) kickMany() error {
-	var touched [16]*file
-	nt := 0
-	for i := 0; i < len(w.batch); {
+	i := 0
+	for i < len(w.batch) {
 		f := w.slots[w.batch[i].User].file
 		k := i + 1
 		for k < len(w.batch) && w.slots[w.batch[k].User].file == f {
 			k++
 		}
 		n := f.path.Submit(w.batch[i:k])
-		w.inFlight += n
-		if nt < len(touched) {
-			touched[nt] = f
-			nt++
-		} else if err := f.path.Kick(); err != nil {
-			return err
+		if f.inFlight == 0 && n > 0 {
+			w.busy = append(w.busy, f)
 		}
-		if n < k-i {
-			w.unmake(w.batch[i+n : k])
-			w.batch = append(w.batch[:i+n], w.batch[k:]...)
-			i += n
+		f.inFlight += n
+		w.inFlight += n
+		f.rung = n == 0
+		if i += n; i < k {
+			break
+		}
+	}
+	for _, f := range w.busy {
+		if f.rung {
 			continue
 		}
-		i = k
-	}
-	for _, f := range touched[:nt] {
+		f.rung = true
 		if err := f.path.Kick(); err != nil {
 			return err
 		}
 	}
+	w.handed(w.batch[:i])
+	w.batch = w.batch[:copy(w.batch, w.batch[i:])]
 	return nil
 }
 
-// unmake puts requests that were not taken back to the generator's front.
-func (w *worker) unmake(reqs []*engine.Request) {
-	for i := len(reqs) - 1; i >= 0; i-- {
-		w.src.putBack(w, reqs[i])
-		w.free = append(w.free, uint32(reqs[i].User))
+// handed stamps and counts what was submitted.
+func (w *worker) handed(reqs []*engine.Request) {
+	if w.pacing.think != nil {
+		w.pacing.think.Issued(len(reqs))
+	}
+	if w.measuring {
+		w.iv.submits++
+		w.iv.submit[batchClass(len(reqs))]++
+	}
+	if !w.traits.stamp {
+		return
+	}
+	now := w.clock.Now()
+	for _, r := range reqs {
+		s := &w.slots[r.User]
+		s.handed = now
+		if !s.sync && w.measuring {
+			if h := w.iv.dir[s.dir].slat; h != nil {
+				h.Record(uint64(now - s.made))
+			}
+		}
 	}
 }
 
-// reap takes completions: what is there at once, else it waits.
-func (w *worker) reap(draining bool) (int, error) {
-	want := max(1, w.job.Depth.CompleteMin)
-	if draining || want > w.inFlight {
-		want = 1
+// reap takes completions: what is there at once, else it waits, for as many as iodepth_batch_complete_min says.
+func (w *worker) reap(ending bool) error {
+	want := w.traits.reapMin
+	if ending || want > w.inFlight {
+		want = min(1, w.inFlight)
 	}
 	total := 0
 	for {
-		n := 0
-		for _, f := range w.files {
-			if f.path.InFlight() == 0 {
-				continue
-			}
-			k := f.path.Poll(w.done[:w.reapLimit()])
-			if k > 0 {
-				w.complete(w.done[:k])
-				n += k
-			}
+		n := w.poll(w.traits.reap - total)
+		total += n
+		if total >= want && total > 0 || w.inFlight == 0 || total >= w.traits.reap {
+			return nil
 		}
 		if n > 0 {
-			total += n
-			w.inFlight -= n
-			if w.measuring {
-				w.tot.completes++
-				w.tot.complete[batchClass(n)]++
-			}
+			continue
 		}
-		if total >= want || w.inFlight == 0 {
-			return total, nil
+		if want == 0 {
+			w.look(w.clock.Now())
+			return nil
 		}
-		if n == 0 {
-			if w.job.Depth.CompleteMin == 0 && w.depth > w.inFlight && !draining {
-				return total, nil
-			}
-			if err := w.wait(); err != nil {
-				return total, err
-			}
-			w.tick(w.clock.Now())
-			if w.stop.Load() {
-				return total, nil
-			}
+		if err := w.wait(); err != nil {
+			return err
+		}
+		now := w.clock.Now()
+		if now >= w.nextLook || w.hand.Wanted() {
+			w.look(now)
+		}
+		if w.stop.Load() && !ending {
+			return nil
+		}
+		if w.run.gaveUp(now) {
+			w.left = true
+			return errLeft
 		}
 	}
 }
 
-func (w *worker) reapLimit() int {
-	if m := w.job.Depth.CompleteMax; m > 0 && m < len(w.done) {
-		return m
+// poll looks once at every file that has requests in flight.
+func (w *worker) poll(most int) int {
+	total := 0
+	for i := 0; i < len(w.busy) && total < most; i++ {
+		f := w.busy[i]
+		n := f.path.Poll(w.done[:min(most-total, len(w.done))])
+		if n == 0 {
+			continue
+		}
+		f.inFlight -= n
+		w.inFlight -= n
+		total += n
+		w.complete(w.done[:n])
+		if f.inFlight == 0 {
+			last := len(w.busy) - 1
+			w.busy[i] = w.busy[last]
+			w.busy = w.busy[:last]
+			i--
+		}
 	}
-	return len(w.done)
+	if w.measuring && total > 0 {
+		w.iv.completes++
+		w.iv.complete[batchClass(total)]++
+	}
+	return total
 }
 
 // wait sleeps until something completes, at most until the next thing that time brings.
 func (w *worker) wait() error {
-	if w.job.Engine.HiPri {
-		return nil // polled completions: looking is the waiting
+	if w.traits.spin {
+		return nil
 	}
-	limit := time.Duration(w.nextWake() - w.clock.Now())
-	if limit <= 0 {
-		limit = 0
+	limit := max(0, time.Duration(w.nextWake()-w.clock.Now()))
+	if len(w.busy) == 1 {
+		return w.busy[0].path.Wait(limit)
 	}
-	if len(w.files) == 1 {
-		return w.files[0].path.Wait(limit)
-	}
-	return w.waitMany(limit)
+	// All files of a thread share a ring: its completions wake this wait, whichever file they belong to. Other leaves are asked in turn.
+	f := w.busy[0]
+	w.busy[0], w.busy[len(w.busy)-1] = w.busy[len(w.busy)-1], f
+	return f.path.Wait(min(limit, 200*time.Microsecond))
 }
 
 // complete stamps and records finished requests and frees their slots.
 func (w *worker) complete(done []*engine.Request) {
-	stamps := w.run.stamps(w.job)
 	now := int64(0)
+	stamp := w.traits.stamp
+	if !stamp {
+		now = w.clock.Now()
+	}
 	for _, r := range done {
-		if stamps || now == 0 {
+		if stamp {
 			now = w.clock.Now()
 		}
 		s := &w.slots[r.User]
 		w.free = append(w.free, uint32(r.User))
-		if r.Res < 0 {
-			if !w.fail(r, s) {
+		if r.Res < 0 || s.sync || w.traits.hooks {
+			if !w.hooked(r, s, now) {
 				continue
 			}
 		}
-		if s.sync {
-			if w.measuring {
-				w.tot.syncs++
-				w.tot.sync.Record(uint64(now - s.made))
-			}
+		if !w.measuring {
 			continue
 		}
-		w.account(r, s, now)
+		v := &w.iv.dir[s.dir]
+		v.ios++
+		v.bytes += uint64(r.Len)
+		if v.clat != nil {
+			v.clat.Record(uint64(now - s.handed))
+		}
+		if v.lat != nil {
+			v.lat.Record(uint64(now - s.planned))
+		}
 	}
-	if now != 0 {
-		w.tick(now)
+	if now >= w.nextLook || w.hand.Wanted() {
+		w.look(now)
 	}
 }
 
-// account records one completed read, write or trim.
-func (w *worker) account(r *engine.Request, s *slot, now int64) {
-	if w.job.Depth.Serialize {
+// hooked does what only some jobs and some requests need at a completion. False: the request does not count as I/O.
+func (w *worker) hooked(r *engine.Request, s *slot, now int64) bool {
+	if w.traits.serialize && !s.sync {
 		s.file.overlaps.remove(r.Off, int64(r.Len))
+	}
+	if w.pacing.think != nil {
+		w.pacing.think.Completed(1)
+	}
+	if r.Res < 0 {
+		w.fail(r, s)
+		return false
+	}
+	if s.sync {
+		if w.measuring {
+			w.iv.syncs++
+			w.iv.sync.Record(uint64(now - s.made))
+		}
+		return false
 	}
 	if w.check != nil {
 		w.check.completed(w, r, s, now)
 	}
-	lat := now - s.planned
-	w.pacer.completed(s.dir, int64(r.Len), lat, now)
-	if w.tracer != nil {
+	if w.pacing.judges {
+		w.pacing.completed(w, r, s, now)
+	}
+	if w.tracer != nil && w.measuring {
 		w.tracer.trace(w, r, s, now)
 	}
-	if !w.measuring {
-		return
-	}
-	t := &w.tot.dir[s.dir]
-	if t.ios == 0 {
-		t.first = w.startAt
-	}
-	t.ios++
-	t.bytes += uint64(r.Len)
-	t.last = now
-	iv := &w.iv.dir[s.dir]
-	iv.ios++
-	iv.bytes += uint64(r.Len)
-	rep := &w.job.Report
-	if rep.GTODReduce {
-		return
-	}
-	if !rep.DisableClat {
-		t.clat.Record(uint64(now - s.handed))
-	}
-	if !rep.DisableLat {
-		iv.lat.Record(uint64(lat))
-	}
+	return true
 }
 
-// tick does what time brings: the end of the ramp, of an interval, of the run.
-func (w *worker) tick(now int64) {
+// look does what time brings: the end of the ramp, of an interval, of the run.
+func (w *worker) look(now int64) {
 	if !w.measuring && now >= w.rampEnd && w.phase.Load() == phaseRamp {
 		w.beginWindow(now)
 	}
@@ -364,29 +333,85 @@ func (w *worker) tick(now int64) {
 		w.stop.Store(true)
 	}
 	if w.measuring && (now >= w.nextIv || w.hand.Wanted()) {
-		w.iv.to, w.iv.depth = now, w.inFlight
-		next, handed := w.hand.Offer(w.iv)
-		if handed {
-			w.iv = next
-			w.iv.from = now
+		w.handOver(now)
+	}
+	if w.pacing.active {
+		w.pacing.look(w, now)
+	}
+	w.nextLook = w.deadline
+	if w.measuring {
+		w.nextLook = min(w.nextLook, w.nextIv)
+	} else {
+		w.nextLook = min(w.nextLook, w.rampEnd)
+	}
+	if w.pacing.active {
+		w.nextLook = min(w.nextLook, w.pacing.nextLook)
+	}
+}
+
+// handOver gives the interval to the collector, if that has brought the last one back.
+func (w *worker) handOver(now int64) {
+	w.seal(now)
+	next, handed := w.hand.Offer(w.iv)
+	if handed {
+		for d := range w.sum {
+			w.sum[d].ios += w.iv.dir[d].ios
+			w.sum[d].bytes += w.iv.dir[d].bytes
 		}
-		if now >= w.nextIv {
-			step := int64(w.run.step)
-			w.nextIv += ((now-w.nextIv)/step + 1) * step
+		w.iv = next
+		w.iv.from = now
+	}
+	if now >= w.nextIv {
+		step := int64(w.run.step)
+		w.nextIv += ((now-w.nextIv)/step + 1) * step
+	}
+}
+
+// seal fills in the state at the end of an interval.
+func (w *worker) seal(now int64) {
+	iv := w.iv
+	iv.to, iv.inFlight = now, w.inFlight
+	iv.usage = threadUsage().minus(w.usage0)
+	iv.usage.kernel = 0 // known at the end: reading it takes memory
+	iv.paths, iv.open = w.pathCounts()
+	iv.paths = addPaths(iv.paths, w.paths0, -1)
+	for d := range iv.ran {
+		iv.ran[d] = w.ran[d]
+		if w.phaseDirs[d] {
+			iv.ran[d] += now - w.phaseFrom
 		}
 	}
 }
 
 // nextWake is the next time at which the worker has to look up by itself.
 func (w *worker) nextWake() int64 {
-	t := min(w.deadline, w.clock.Now()+int64(100*time.Millisecond))
-	if !w.measuring {
-		t = min(t, w.rampEnd)
-	}
-	if at := w.pacer.wake(); at > 0 {
-		t = min(t, at)
+	t := min(w.nextLook, w.clock.Now()+int64(maxNap))
+	if w.pacing.active {
+		t = min(t, w.pacing.wake(w))
 	}
 	return t
+}
+
+// maxNap is the longest that a worker sleeps without looking whether it was told to stop.
+const maxNap = 50 * time.Millisecond
+
+// idle passes the time until something may be submitted, with nothing in flight.
+func (w *worker) idle() error {
+	now := w.clock.Now()
+	w.look(now)
+	if w.stop.Load() {
+		return nil
+	}
+	w.sleepUntil(min(w.nextWake(), now+int64(maxNap)))
+	return nil
+}
+
+// sleepUntil sleeps until shortly before t and looks at the clock for the rest: the kernel wakes sleepers late by its timer slack.
+func (w *worker) sleepUntil(t int64) {
+	const slack = 60 * time.Microsecond
+	if left := time.Duration(t - w.clock.Now()); left > slack+20*time.Microsecond {
+		time.Sleep(left - slack)
+	}
 }
 
 // opOf is the engine's operation of a direction.

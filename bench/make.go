@@ -2,181 +2,162 @@ package bench
 
 import (
 	"fmt"
-	"slices"
-	"syscall"
-	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/engine"
 )
 
+type made uint8
+
+const (
+	madeOne  made = iota // a request is in the batch
+	madeNone             // not now: paced, or its range is busy
+	madeEnd              // the workload is through
+)
+
 // makeOne makes the next request and puts it into the batch.
 func (w *worker) makeOne() (made, error) {
-	now := int64(0)
 	if !w.hasStep {
-		if f := w.syncDue(); f != nil {
-			w.makeSync(f)
+		if w.traits.syncs && w.syncDue() {
 			return madeOne, nil
 		}
-		if !w.src.next(&w.step) {
+		if w.pacing.active {
+			if m := w.pacing.draw(w); m != madeOne {
+				return m, nil
+			}
+		} else if !w.src.next(&w.step) {
 			return madeEnd, nil
 		}
 		w.hasStep = true
-		now = w.clock.Now()
-		w.planned = w.pacer.next(w.step.dir, int64(w.step.n), now)
 	}
 	st := &w.step
-	if w.planned > 0 { // paced: an intended start
-		if now == 0 {
-			now = w.clock.Now()
-		}
-		if w.planned > now {
-			return madeNone, nil
-		}
-	}
-	if w.job.Depth.Serialize && st.file.overlaps.touches(st.off, int64(st.n)) {
+	if st.at > 0 && st.at > w.clock.Now() {
+		w.pacing.due = st.at
 		return madeNone, nil
 	}
+	if w.traits.serialize && st.file.overlaps.touches(st.off, int64(st.n)) {
+		return madeNone, nil
+	}
+	if st.file.path == nil {
+		if !w.makeRoom() {
+			return madeNone, nil
+		}
+		if err := w.openFile(st.file); err != nil {
+			return madeEnd, err
+		}
+	}
 	w.hasStep = false
-	i := w.free[len(w.free)-1]
-	w.free = w.free[:len(w.free)-1]
-	r, s := &w.slab[i], &w.slots[i]
-	r.Off, r.Len, r.Op, r.Flags = st.off, st.n, opOf(st.dir), w.writeFlags
-	s.file, s.dir, s.sync, s.verify = st.file, st.dir, false, false
+	r := w.take(st)
+	if st.sync {
+		w.push(r)
+		return madeOne, nil
+	}
+	s := &w.slots[r.User]
 	if st.dir == fiojob.Write {
+		r.Flags = w.traits.flags
 		if w.filler != nil {
 			w.filler.fill(w.bytes(r), st)
 		}
-		st.file.writes++
-		st.file.dirty = true
+		w.wrote(st)
 	}
 	if w.check != nil {
 		w.check.prepare(w, r, s)
 	}
-	if w.job.Depth.Serialize {
+	if w.traits.serialize {
 		st.file.overlaps.add(st.off, int64(st.n))
 	}
 	w.batch = append(w.batch, r)
 	if w.measuring {
-		w.tot.depth[depthClass(w.inFlight+len(w.batch))]++
+		w.iv.depth[depthClass(w.inFlight+len(w.batch))]++
 	}
-	if !w.job.Report.GTODReduce {
+	if w.traits.stamp {
 		s.made = w.clock.Now()
 		s.planned = s.made
-		if w.planned > 0 {
-			s.planned = w.planned
+		if st.at > 0 {
+			s.planned = st.at
 		}
 	}
 	return madeOne, nil
 }
 
-// syncDue returns a file that fsync= or fdatasync= wants synced now.
-func (w *worker) syncDue() *file {
-	every := uint64(max(w.job.Sync.Fsync, w.job.Sync.Fdatasync))
-	if every == 0 || len(w.free) < 1 {
-		return nil
-	}
-	for _, f := range w.files {
-		if f.dirty && f.writes >= every {
-			return f
-		}
-	}
-	return nil
-}
-
-func (w *worker) makeSync(f *file) {
-	f.writes, f.dirty = 0, false
+// take fills a free request with a step.
+func (w *worker) take(st *step) *engine.Request {
 	i := w.free[len(w.free)-1]
 	w.free = w.free[:len(w.free)-1]
 	r, s := &w.slab[i], &w.slots[i]
-	r.Off, r.Len, r.Op, r.Flags = 0, 0, engine.OpFlush, 0
-	if w.job.Sync.Fdatasync == 0 {
-		r.Flags = engine.FlushMetadata
-	}
-	*s = slot{file: f, sync: true, made: w.clock.Now()}
+	r.Off, r.Len, r.Op, r.Flags = st.off, st.n, opOf(st.dir), 0
+	s.file, s.dir, s.sync, s.verify = st.file, st.dir, false, false
+	return r
+}
+
+// push makes a request a sync and puts it into the batch.
+func (w *worker) push(r *engine.Request) {
+	r.Off, r.Len, r.Op, r.Flags = 0, 0, engine.OpFlush, engine.FlushMetadata
+	s := &w.slots[r.User]
+	s.sync, s.made = true, w.clock.Now()
 	w.batch = append(w.batch, r)
 }
 
-// delay waits out startdelay.
-func (w *worker) delay() error {
-	d := w.job.Time.StartDelay
-	if d.Max <= 0 {
-		return nil
+// wrote keeps the account that fsync=, fdatasync= and sync_file_range= go by.
+func (w *worker) wrote(st *step) {
+	f := st.file
+	if !w.traits.syncs {
+		return
 	}
-	wait := d.Min
-	if d.Max > d.Min {
-		wait += time.Duration(seedOf(w.job) % uint64(d.Max-d.Min+1))
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for {
-		select {
-		case <-t.C:
-			return nil
-		case <-look.C:
-			if w.stop.Load() {
-				return nil
-			}
-		}
-	}
+	f.sinceSync++
+	f.sinceData++
+	f.sinceRange++
+	f.rangeFrom = min(f.rangeFrom, st.off)
+	f.rangeTo = max(f.rangeTo, st.off+int64(st.n))
 }
 
-// idle passes the time until the next intended start, with nothing in flight.
-func (w *worker) idle() error {
-	now := w.clock.Now()
-	w.tick(now)
-	until := min(w.nextWake(), now+int64(100*time.Millisecond))
-	if w.hasStep && w.planned > now {
-		until = min(until, w.planned)
+// syncDue makes the fsync, fdatasync or sync_file_range that a file has earned.
+func (w *worker) syncDue() bool {
+	y := &w.job.Sync
+	f := w.step.file // the file of the last step: no other has become due
+	if f == nil || f.path == nil {
+		return false
 	}
-	left := time.Duration(until - now)
-	// The kernel wakes sleepers late by its timer slack: the last stretch is spent looking.
-	if left > 80*time.Microsecond {
-		time.Sleep(left - 60*time.Microsecond)
+	flags := engine.WriteFlags(0)
+	switch {
+	case y.Fsync > 0 && f.sinceSync >= y.Fsync:
+		flags = engine.FlushMetadata
+		f.sinceSync = 0
+	case y.Fdatasync > 0 && f.sinceData >= y.Fdatasync:
+		f.sinceData = 0
+	case y.Range.Every > 0 && f.sinceRange >= y.Range.Every:
+		w.syncRange(f)
+		return false
+	default:
+		return false
 	}
-	return nil
+	r := w.take(&step{file: f})
+	w.push(r)
+	r.Flags = flags
+	return true
 }
 
-// waitMany waits for one of several files: each is asked in turn for a short while.
-func (w *worker) waitMany(limit time.Duration) error {
-	busy := 0
-	var only *file
-	for _, f := range w.files {
-		if f.path.InFlight() > 0 {
-			busy++
-			only = f
-		}
+// syncRange calls sync_file_range(2) on what was written since the last time. The kernel has no way to do it in the background that would
+// not be a thread's, so that the job's own thread does it, as with fio's synchronous engines.
+func (w *worker) syncRange(f *file) {
+	from, to := f.rangeFrom, f.rangeTo
+	f.sinceRange, f.rangeFrom, f.rangeTo = 0, 1<<63-1, 0
+	y := &w.job.Sync.Range
+	start := w.clock.Now()
+	var err error
+	if s, ok := f.ref.Node().(engine.RangeSyncer); ok {
+		err = s.SyncRange(w.ctx, from, to-from, engine.SyncRangeFlags{WaitBefore: y.WaitBefore, Write: y.Write, WaitAfter: y.WaitAfter})
+	} else {
+		err = engine.Errf(engine.ErrUnsupported, "sync_file_range")
 	}
-	if busy == 1 {
-		return only.path.Wait(limit)
+	if err != nil {
+		w.setFailure(fmt.Errorf("%s: %s: sync_file_range at %#x+%d: %w", w.job.Name, f.name, from, to-from, err))
+		return
 	}
-	for _, f := range w.files {
-		if f.path.InFlight() == 0 {
-			continue
-		}
-		// All files of a thread share a ring: its completions wake this wait, whichever file they belong to.
-		return f.path.Wait(min(limit, 200*time.Microsecond))
+	if w.measuring {
+		w.iv.syncs++
+		w.iv.sync.Record(uint64(w.clock.Now() - start))
 	}
-	return nil
-}
-
-// tolerates reports whether continue_on_error or ignore_error cover an error.
-func (w *worker) tolerates(errno syscall.Errno, s *slot) bool {
-	e := &w.job.Errors
-	kind := 0
-	if s.dir != fiojob.Read {
-		kind = 1
-	}
-	if slices.Contains(e.Ignore[kind], errno) {
-		w.tot.errors--
-		return true
-	}
-	if kind == 0 {
-		return e.ContinueRead
-	}
-	return e.ContinueWrite
 }
 
 // unsupported names what the plan asks for and this program does not do; the job files' table refuses most of it before.
@@ -184,7 +165,7 @@ func unsupported(j *fiojob.Job) error {
 	switch {
 	case j.Zone.Mode == fiojob.ZoneZBD:
 		return fmt.Errorf("%s: zonemode=zbd is not supported", j.Name)
-	case j.Engine.CmdPrio.Percent != fiojob.PerDir[int]{}:
+	case hasCmdPrio(&j.Engine.CmdPrio):
 		return fmt.Errorf("%s: cmdprio_percentage is not supported", j.Name)
 	case j.Engine.Placement.Kind != fiojob.PlacementNone:
 		return fmt.Errorf("%s: data placement (fdp, streams) is not supported", j.Name)
@@ -192,17 +173,7 @@ func unsupported(j *fiojob.Job) error {
 	return nil
 }
 
-// finishWrites does end_fsync.
-func (w *worker) finishWrites() error {
-	if !w.job.Sync.EndFsync {
-		return nil
-	}
-	start := w.clock.Now()
-	err := w.flushFiles()
-	w.tot.syncs++
-	w.tot.sync.Record(uint64(w.clock.Now() - start))
-	return err
-}
+func hasCmdPrio(c *fiojob.CmdPrio) bool { return c.Percent != fiojob.PerDir[int]{} }
 
 func blockSizes(j *fiojob.Job) string {
 	one := func(b fiojob.BlockSize) string {

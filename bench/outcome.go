@@ -2,6 +2,7 @@ package bench
 
 import (
 	"math"
+	"os"
 	"syscall"
 	"time"
 
@@ -32,7 +33,7 @@ func (r *run) result(interrupted bool) *result.Run {
 				k++
 			}
 		}
-		if job, ok := r.jobResult(r.workers[i:k]); ok {
+		if job, ok := r.jobResult(r.workers[i:k]); ok && r.workers[i].job.Report.Stats {
 			out.Jobs = append(out.Jobs, job)
 		}
 		i = k
@@ -44,17 +45,19 @@ func (r *run) result(interrupted bool) *result.Run {
 // jobResult merges the members of one reported job; false when none of them has started.
 func (r *run) jobResult(members []*worker) (result.Job, bool) {
 	first := members[0].job
+	rep := &first.Report
 	out := result.Job{
-		Name: first.Name, Description: first.Description, Group: first.Group, Percentiles: first.Report.Percentiles,
-		PercentDigits: first.Report.PercentilePrecision, ClatPercentiles: first.Report.Clat, LatPercentiles: first.Report.Lat,
-		SlatPercentiles: first.Report.Slat, Depth: first.Depth.IODepth, RW: first.RW.Kind.String(), BlockSizes: blockSizes(first),
-		IntervalLength: r.step, Unified: first.Report.Unified != fiojob.UnifiedNone, MeasuredFromPlan: first.Rate.Limited(),
+		Name: first.Name, Description: first.Description, Group: first.Group, Percentiles: rep.Percentiles,
+		PercentDigits: rep.PercentilePrecision, ClatPercentiles: rep.Clat, LatPercentiles: rep.Lat,
+		SlatPercentiles: rep.Slat, Depth: first.Depth.IODepth, RW: first.RW.Kind.String(), BlockSizes: blockSizes(first),
+		IntervalLength: r.step, Unified: rep.Unified == fiojob.UnifiedMixed, MeasuredFromPlan: first.Rate.Limited(),
+		PID: os.Getpid(), ContinueOnError: first.Errors.ContinueRead || first.Errors.ContinueWrite || first.Errors.ContinueVerify,
 	}
 	for _, kv := range first.Options {
 		out.Options = append(out.Options, result.KV{Key: kv.Key, Value: kv.Value})
 	}
-	var sums [3]dirSum
-	var sync dirSum
+	sum := newInterval(measures{dirs: [3]bool{true, true, true}, slat: true, clat: true, lat: true})
+	var ran [3]int64
 	started := false
 	for _, w := range members {
 		s := r.collect.series[w]
@@ -63,84 +66,64 @@ func (r *run) jobResult(members []*worker) (result.Job, bool) {
 		}
 		started = true
 		out.Members++
-		r.addMember(&out, w, s, &sums, &sync)
+		if s.cum != nil {
+			sum.merge(s.cum)
+			for d := range ran {
+				ran[d] = max(ran[d], s.cum.ran[d])
+			}
+			r.addRun(&out, s.cum)
+		}
+		r.addMember(&out, w)
 	}
 	if !started {
 		return out, false
 	}
+	out.DepthHist, out.SubmitHist, out.CompleteHist = sum.depth, sum.submit, sum.complete
+	out.Submits, out.Completes, out.TotalErrors = sum.submits, sum.completes, sum.errors
 	out.Series = mergeSeries(r, members)
-	for d := range sums {
-		out.Dir[d] = sums[d].dir(out.Series, d)
+	for d := range sum.dir {
+		out.Dir[d] = directionOf(&sum.dir[d], time.Duration(ran[d]), out.Series, rep, func(iv *result.Interval) *result.IntervalDir { return &iv.Dir[d] })
 	}
-	out.Dir[result.Sync] = result.Dir{IOs: sync.ios, Lat: asLatency(&sync.lat)}
-	if out.Unified {
-		mixed := mixDirections(&sums, out.Series)
+	out.Dir[result.Sync] = result.Dir{IOs: sum.syncs, Lat: asLatency(sum.sync)}
+	if rep.Unified != fiojob.UnifiedNone {
+		mixed := mixDirections(sum, time.Duration(max(ran[0], ran[1], ran[2])), out.Series, rep)
 		out.Mixed = &mixed
 	}
 	r.mu.Lock()
 	out.Mallocs, out.MallocsKnown = r.allocs, !r.overlapped || len(r.workers) == len(members)
+	if r.windows > 0 {
+		out.Mallocs += heapObjects() - r.allocStart
+	}
 	r.mu.Unlock()
 	return out, true
 }
 
-// dirSum adds up one direction over the members.
-type dirSum struct {
-	ios, bytes, short uint64
-	runtime           time.Duration
-	slat, clat, lat   hist.Hist
+// addRun adds what a member has cost, and which way its requests went.
+func (r *run) addRun(out *result.Job, iv *interval) {
+	out.Elapsed = max(out.Elapsed, time.Duration(iv.to-r.base))
+	out.Runtime += time.Duration(iv.to - iv.from)
+	if at := r.clock.Wall(iv.from); out.Started.IsZero() || at.Before(out.Started) {
+		out.Started = at
+	}
+	out.CPUUser += iv.usage.user
+	out.CPUSys += iv.usage.sys
+	out.CtxSwitches += iv.usage.ctx
+	out.MajorFaults += iv.usage.majf
+	out.MinorFaults += iv.usage.minf
+	out.CPUKernelThreads += iv.usage.kernel
+	out.Path = addPaths(out.Path, iv.paths, 1)
 }
 
-func (r *run) addMember(out *result.Job, w *worker, s *series, sums *[3]dirSum, sync *dirSum) {
+// addMember adds what is not counted by intervals.
+func (r *run) addMember(out *result.Job, w *worker) {
 	select {
-	case <-w.finished:
-	default:
-		// Still running: only what was handed over may be looked at.
-		for d := range sums {
-			sums[d].lat.Merge(&s.lat[d])
-			for _, p := range s.points {
-				sums[d].ios += p.dir[d].ios
-				sums[d].bytes += p.dir[d].bytes
-			}
-			if n := len(s.points); n > 0 && sums[d].ios > 0 {
-				sums[d].runtime = max(sums[d].runtime, time.Duration(s.points[n-1].to-s.points[0].from))
-			}
-		}
-		return
+	case <-w.ready:
+		out.Engine = w.engineStr
+		out.Targets = append(out.Targets, w.targets...)
+	default: // still being set up
 	}
-	t := &w.tot
-	for d := range sums {
-		x := &sums[d]
-		x.ios += t.dir[d].ios
-		x.bytes += t.dir[d].bytes
-		x.short += t.dir[d].short
-		x.slat.Merge(&t.dir[d].slat)
-		x.clat.Merge(&t.dir[d].clat)
-		x.lat.Merge(&s.lat[d])
-		if t.dir[d].ios > 0 {
-			x.runtime = max(x.runtime, time.Duration(t.dir[d].last-w.startAt))
-		}
-	}
-	sync.ios += t.syncs
-	sync.lat.Merge(&t.sync)
-	out.Elapsed = max(out.Elapsed, time.Duration(w.endAt-r.base))
-	out.Runtime = max(out.Runtime, w.elapsed)
-	if out.Started.IsZero() {
-		out.Started = r.clock.Wall(w.startAt)
-	}
-	out.CPUUser += w.usage.user
-	out.CPUSys += w.usage.sys
-	out.CtxSwitches += w.usage.ctx
-	out.MajorFaults += w.usage.majf
-	out.MinorFaults += w.usage.minf
-	out.CPUKernelThreads += w.kernelCPU
-	for i := range t.depth {
-		out.DepthHist[i] += t.depth[i]
-		out.SubmitHist[i] += t.submit[i]
-		out.CompleteHist[i] += t.complete[i]
-	}
-	out.Submits += t.submits
-	out.Completes += t.completes
-	out.TotalErrors += t.errors
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	out.Errors = append(out.Errors, w.firstErrs...)
 	if w.failure != nil && out.FirstError == "" {
 		out.FirstError = w.failure.Error()
@@ -149,15 +132,6 @@ func (r *run) addMember(out *result.Job, w *worker, s *series, sums *[3]dirSum, 
 			out.Error = int(syscall.EIO)
 		}
 	}
-	p := &out.Path
-	p.Direct += w.paths.Direct
-	p.Pieces += w.paths.Pieces
-	p.Zeroed += w.paths.Zeroed
-	p.Slow += w.paths.Slow
-	p.Resent += w.paths.Resent
-	p.Waited += w.paths.Waited
-	out.Engine = w.engineStr
-	out.Targets = append(out.Targets, w.targets...)
 	if w.steadyResult != nil {
 		out.Steady = w.steadyResult
 	}
@@ -182,56 +156,72 @@ func addVerify(sum, v *result.Verify) *result.Verify {
 	return sum
 }
 
-func (x *dirSum) dir(series []result.Interval, d int) result.Dir {
-	out := result.Dir{
-		Bytes: x.bytes, IOs: x.ios, Short: x.short, Runtime: x.runtime,
-		Slat: asLatency(&x.slat), Clat: asLatency(&x.clat), Lat: asLatency(&x.lat),
+// directionOf makes the result of one direction.
+func directionOf(v *intervalDir, ran time.Duration, series []result.Interval, rep *fiojob.Report, of func(*result.Interval) *result.IntervalDir) result.Dir {
+	out := result.Dir{Bytes: v.bytes, IOs: v.ios, Slat: asLatency(v.slat), Clat: asLatency(v.clat), Lat: asLatency(v.lat)}
+	if v.ios == 0 {
+		return out
 	}
-	if sec := x.runtime.Seconds(); sec > 0 {
-		out.BWBytes, out.IOPSMean = float64(x.bytes)/sec, float64(x.ios)/sec
+	out.Runtime = ran
+	if sec := ran.Seconds(); sec > 0 {
+		out.BWBytes, out.IOPSMean = float64(v.bytes)/sec, float64(v.ios)/sec
 	}
-	out.BW = samples(series, func(iv *result.Interval) float64 { return float64(iv.Dir[d].Bytes) / 1024 }, x.ios > 0)
-	out.IOPS = samples(series, func(iv *result.Interval) float64 { return float64(iv.Dir[d].IOs) }, x.ios > 0)
+	if rep.DisableBW || rep.GTODReduce {
+		return out
+	}
+	out.BW = samples(series, rep.BWInterval, func(iv *result.Interval) float64 { return float64(of(iv).Bytes) / 1024 })
+	out.IOPS = samples(series, rep.IOPSInterval, func(iv *result.Interval) float64 { return float64(of(iv).IOs) })
 	return out
 }
 
-func mixDirections(sums *[3]dirSum, series []result.Interval) result.Dir {
-	var x dirSum
-	for d := range sums {
-		x.ios += sums[d].ios
-		x.bytes += sums[d].bytes
-		x.short += sums[d].short
-		x.runtime = max(x.runtime, sums[d].runtime)
-		x.slat.Merge(&sums[d].slat)
-		x.clat.Merge(&sums[d].clat)
-		x.lat.Merge(&sums[d].lat)
+func mixDirections(sum *interval, ran time.Duration, series []result.Interval, rep *fiojob.Report) result.Dir {
+	v := intervalDir{slat: new(hist.Hist), clat: new(hist.Hist), lat: new(hist.Hist)}
+	for d := range sum.dir {
+		x := &sum.dir[d]
+		v.ios += x.ios
+		v.bytes += x.bytes
+		mergeHist(v.slat, x.slat)
+		mergeHist(v.clat, x.clat)
+		mergeHist(v.lat, x.lat)
 	}
-	out := x.dir(nil, 0)
-	sum := func(f func(v *result.IntervalDir) float64) func(*result.Interval) float64 {
-		return func(iv *result.Interval) float64 { return f(&iv.Dir[0]) + f(&iv.Dir[1]) + f(&iv.Dir[2]) }
-	}
-	out.BW = samples(series, sum(func(v *result.IntervalDir) float64 { return float64(v.Bytes) / 1024 }), x.ios > 0)
-	out.IOPS = samples(series, sum(func(v *result.IntervalDir) float64 { return float64(v.IOs) }), x.ios > 0)
-	return out
+	return directionOf(&v, ran, series, rep, func(iv *result.Interval) *result.IntervalDir {
+		var all result.IntervalDir
+		for d := range iv.Dir {
+			all.IOs += iv.Dir[d].IOs
+			all.Bytes += iv.Dir[d].Bytes
+		}
+		return &all
+	})
 }
 
-// samples summarises a rate over the intervals; those much shorter than the rest (the last one) do not count.
-func samples(series []result.Interval, amount func(*result.Interval) float64, any bool) result.Samples {
-	var s result.Samples
-	if !any {
-		return s
-	}
+// samples summarises a rate over stretches of about `every`; those much shorter than the rest (the last one) do not count.
+func samples(series []result.Interval, every time.Duration, amount func(*result.Interval) float64) result.Samples {
+	var rates []float64
+	var lens []time.Duration
+	sum, span := 0.0, time.Duration(0)
 	longest := time.Duration(0)
-	for i := range series {
-		longest = max(longest, series[i].Len)
+	put := func() {
+		if span > 0 {
+			rates, lens = append(rates, sum/span.Seconds()), append(lens, span)
+			longest = max(longest, span)
+		}
+		sum, span = 0, 0
 	}
-	var m, m2 float64
 	for i := range series {
 		iv := &series[i]
-		if iv.Len < longest/2 || iv.Len <= 0 {
+		if span > 0 && span+iv.Len/2 > every {
+			put()
+		}
+		sum += amount(iv)
+		span += iv.Len
+	}
+	put()
+	var s result.Samples
+	var m, m2 float64
+	for i, v := range rates {
+		if lens[i] < longest/2 {
 			continue
 		}
-		v := amount(iv) / iv.Len.Seconds()
 		s.N++
 		if s.N == 1 {
 			s.Min, s.Max = v, v

@@ -2,31 +2,32 @@ package bench
 
 import (
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/gen"
 	"github.com/blkbench/blkbench/engine"
 )
 
-// The parts of a workload, each behind a small interface so that the loop stays one. Those that a job does not need are nil or do nothing.
+// The parts of a workload, each behind a small interface so that the loop stays one. Those that a job does not need are nil.
 
-// source says which I/O comes next. putBack takes a request again that the queue had no room for.
+// source says which I/O comes next.
 type source interface {
-	next(s *step) bool
-	putBack(w *worker, r *engine.Request)
+	// next is the next step; false when this loop is through.
+	next(st *step) bool
+	// want says which direction comes next, and which other could come in its stead (or the same again): rates choose between them.
+	want() (want, other gen.Dir, ok bool)
+	// nextOf is next in a direction that was chosen.
+	nextOf(d gen.Dir, st *step) bool
+	// again starts the next loop; false when there is none.
+	again() bool
 }
 
 // step is one I/O to be made.
 type step struct {
 	dir  fiojob.Dir
+	sync bool // a sync of a replayed trace, instead of dir
 	file *file
 	off  int64
 	n    uint32
-}
-
-// pacer says when the next I/O may start. at is its intended start in clock ns: not after now means at once.
-type pacer interface {
-	start(now int64)
-	next(dir fiojob.Dir, n int64, now int64) (at int64)
-	completed(dir fiojob.Dir, n, lat, now int64)
-	wake() int64 // 0: nothing is waited for
+	at   int64 // intended start in clock ns; 0: at once
 }
 
 // filler puts data into the buffer of a write.
@@ -38,6 +39,7 @@ type filler interface {
 type checker interface {
 	prepare(w *worker, r *engine.Request, s *slot)
 	completed(w *worker, r *engine.Request, s *slot, now int64)
+	close(w *worker) error
 }
 
 // tracer writes logs of single requests.

@@ -3,52 +3,126 @@ package bench
 import (
 	"math/bits"
 
+	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/hist"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
-// interval is what one worker saw complete in one step of time.
+// interval is what one worker did from one hand-over to the next. It is everything that a result is made of: the collector adds
+// intervals up, so that a result can be had at any time, also of a worker that never comes back.
 type interval struct {
 	from, to int64 // clock ns
+	fresh    bool  // what came before does not count: the measured window begins here
 	dir      [3]intervalDir
-	depth    int
+	sync     *hist.Hist
+	syncs    uint64
+	errors   uint64
+
+	depth, submit, complete [7]uint64
+	submits, completes      uint64
+
+	// The state at `to`, since the window began.
+	inFlight int
+	open     int
+	usage    usage
+	paths    result.PathCounts
+	ran      [3]int64 // ns that a direction was in use
 }
 
+// intervalDir is one direction of an interval. Histograms that the job does not want are nil.
 type intervalDir struct {
-	ios, bytes uint64
-	lat        hist.Hist
+	ios, bytes      uint64
+	slat, clat, lat *hist.Hist
+}
+
+// measures says which histograms a job fills.
+type measures struct {
+	dirs            [3]bool
+	slat, clat, lat bool
+}
+
+func measuresOf(j *fiojob.Job) measures {
+	m := measures{slat: !j.Report.DisableSlat, clat: !j.Report.DisableClat, lat: !j.Report.DisableLat}
+	if j.Report.GTODReduce {
+		m.slat, m.clat, m.lat = false, false, false
+	}
+	m.dirs = [3]bool{
+		j.RW.Kind.Reads() || j.Verify.Kind != fiojob.VerifyNone, j.RW.Kind.Writes(), j.RW.Kind.Trims(),
+	}
+	if len(j.Replay.Logs) > 0 {
+		m.dirs = [3]bool{true, true, true}
+	}
+	return m
+}
+
+func newInterval(m measures) *interval {
+	iv := &interval{sync: new(hist.Hist)}
+	for d := range iv.dir {
+		if !m.dirs[d] {
+			continue
+		}
+		if m.slat {
+			iv.dir[d].slat = new(hist.Hist)
+		}
+		if m.clat {
+			iv.dir[d].clat = new(hist.Hist)
+		}
+		if m.lat {
+			iv.dir[d].lat = new(hist.Hist)
+		}
+	}
+	return iv
 }
 
 func (iv *interval) reset() {
 	for d := range iv.dir {
-		if iv.dir[d].ios > 0 {
-			iv.dir[d].lat.Reset()
-		}
-		iv.dir[d].ios, iv.dir[d].bytes = 0, 0
+		v := &iv.dir[d]
+		resetHist(v.slat)
+		resetHist(v.clat)
+		resetHist(v.lat)
+		v.ios, v.bytes = 0, 0
+	}
+	iv.sync.Reset()
+	*iv = interval{dir: iv.dir, sync: iv.sync}
+}
+
+func resetHist(h *hist.Hist) {
+	if h != nil {
+		h.Reset()
 	}
 }
 
-// totals are a worker's sums over the measured window. lat is the sum of the intervals' and kept by the collector.
-type totals struct {
-	dir       [3]totalDir
-	sync      hist.Hist
-	syncs     uint64
-	depth     [7]uint64
-	submit    [7]uint64
-	complete  [7]uint64
-	submits   uint64
-	completes uint64
-	errors    uint64
-	verified  uint64
+// merge adds what o counted; o's state replaces that of iv.
+func (iv *interval) merge(o *interval) {
+	for d := range iv.dir {
+		v, x := &iv.dir[d], &o.dir[d]
+		v.ios += x.ios
+		v.bytes += x.bytes
+		mergeHist(v.slat, x.slat)
+		mergeHist(v.clat, x.clat)
+		mergeHist(v.lat, x.lat)
+	}
+	mergeHist(iv.sync, o.sync)
+	iv.syncs += o.syncs
+	iv.errors += o.errors
+	for i := range iv.depth {
+		iv.depth[i] += o.depth[i]
+		iv.submit[i] += o.submit[i]
+		iv.complete[i] += o.complete[i]
+	}
+	iv.submits += o.submits
+	iv.completes += o.completes
+	if iv.from == 0 {
+		iv.from = o.from
+	}
+	iv.to, iv.inFlight, iv.open, iv.usage, iv.paths, iv.ran = o.to, o.inFlight, o.open, o.usage, o.paths, o.ran
 }
 
-type totalDir struct {
-	ios, bytes, short uint64
-	first, last       int64 // clock ns: the direction's own run time
-	slat, clat        hist.Hist
+func mergeHist(h, o *hist.Hist) {
+	if h != nil && o != nil && o.Count() > 0 {
+		h.Merge(o)
+	}
 }
-
-func (t *totals) reset() { *t = totals{} }
 
 // depthClass puts a depth into fio's classes 1, 2, 4, 8, 16, 32, >=64.
 func depthClass(n int) int {
@@ -94,9 +168,11 @@ func (l latency) Buckets(yield func(lo, hi, count uint64) bool) {
 	}
 }
 
+// asLatency copies, since the collector goes on adding while a report is read.
 func asLatency(h *hist.Hist) result.Latency {
 	if h == nil || h.Count() == 0 {
 		return nil
 	}
-	return latency{h}
+	c := *h
+	return latency{&c}
 }

@@ -208,4 +208,6 @@ func (o *outcome) must(t *testing.T) *outcome {
 	return o
 }
 
-func (o *outcome) String() string { return fmt.Sprintf("%d requests, error %v", len(o.rec().ops), o.err) }
+func (o *outcome) String() string {
+	return fmt.Sprintf("%d requests, error %v", len(o.rec().ops), o.err)
+}

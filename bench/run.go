@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -45,18 +47,25 @@ type run struct {
 	step    time.Duration
 	workers []*worker
 	batches [][]*worker // what starts together, in order
+	flows   flows
 
 	mu       sync.Mutex
 	warnings []string
 
-	interrupted atomic.Bool
-	windows     atomic.Int32 // measured windows open now
+	ended       atomic.Bool  // nothing further is to start
+	interruptAt atomic.Int64 // clock ns; 0: not interrupted
+	abandoned   chan struct{}
+	windows     int // measured windows open now, under mu
 	allocStart  uint64
 	allocs      uint64
 	overlapped  bool
 	gcPercent   int
 	collect     *collector
 }
+
+// After an interruption requests have patience to come back by themselves; then contexts are cancelled, and after as long again the
+// measurement ends without them.
+const patience = time.Second
 
 // Run carries the plan out and returns what was found. Cancelling ctx ends the measurement early: the result is then whole up to there
 // and marked. An error comes together with a result where there is one to show.
@@ -69,8 +78,9 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 		if err := unsupported(&jobs[i]); err != nil {
 			return nil, err
 		}
+		sow(&jobs[i])
 	}
-	r := &run{cfg: cfg, clock: clock.New(), start: time.Now()}
+	r := &run{cfg: cfg, clock: clock.New(), start: time.Now(), abandoned: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.cancel()
 	r.base = r.clock.Now()
@@ -90,21 +100,42 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	go r.collect.main()
 	err := r.schedule()
 	r.collect.finish()
-	out := r.result(ctx.Err() != nil)
-	return out, err
+	r.closeWindows()
+	return r.result(r.interruptAt.Load() != 0), err
 }
 
-// stepFor chooses the length of intervals: short runs have a hundred or so, long ones stay bounded.
-func stepFor(asked time.Duration, jobs []fiojob.Job) time.Duration {
-	if asked > 0 {
-		return asked
+// sow gives a job that wants other offsets in every run a seed of its own.
+func sow(j *fiojob.Job) {
+	if j.Random.Repeat || j.Random.AllRepeat || j.Random.SeedGiven {
+		return
 	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	j.Random.Seed = binary.NativeEndian.Uint64(b[:])
+}
+
+// stepFor chooses the length of intervals: short runs have a hundred or so, long ones stay bounded; none is longer than a sample of
+// bandwidth or IOPS that was asked for.
+func stepFor(asked time.Duration, jobs []fiojob.Job) time.Duration {
 	longest := time.Duration(0)
 	for i := range jobs {
 		longest = max(longest, jobs[i].Time.Runtime)
 	}
 	step := time.Duration(math.Ceil(float64(longest)/1000/float64(100*time.Millisecond))) * 100 * time.Millisecond
-	return min(max(step, 100*time.Millisecond), time.Minute)
+	step = min(max(step, 100*time.Millisecond), time.Minute)
+	if asked > 0 {
+		step = asked
+	}
+	for i := range jobs {
+		j := &jobs[i]
+		if given(j, "bwavgtime") && j.Report.BWInterval > 0 {
+			step = min(step, j.Report.BWInterval)
+		}
+		if given(j, "iopsavgtime") && j.Report.IOPSInterval > 0 {
+			step = min(step, j.Report.IOPSInterval)
+		}
+	}
+	return max(step, time.Millisecond)
 }
 
 func (r *run) warn(format string, args ...any) {
@@ -117,14 +148,20 @@ func (r *run) warn(format string, args ...any) {
 	}
 }
 
-// interrupt ends every worker at the next look.
+// interrupt ends every worker at the next look, and the measurement soon, whatever the targets do.
 func (r *run) interrupt() {
-	r.interrupted.Store(true)
+	r.interruptAt.CompareAndSwap(0, r.clock.Now())
+	r.ended.Store(true)
 	stopAll(r.workers)
+	time.AfterFunc(patience, r.cancel)
+	time.AfterFunc(2*patience, func() { close(r.abandoned) })
 }
 
-// stamps reports whether requests of a job are stamped.
-func (r *run) stamps(j *fiojob.Job) bool { return !j.Report.GTODReduce }
+// gaveUp reports whether a worker should leave its requests behind.
+func (r *run) gaveUp(now int64) bool {
+	at := r.interruptAt.Load()
+	return at != 0 && now-at > int64(patience*3/2)
+}
 
 // schedule starts the jobs in batches: a stonewall waits for everything before it.
 func (r *run) schedule() error {
@@ -141,7 +178,7 @@ func (r *run) schedule() error {
 		if err := r.runBatch(batch); err != nil && first == nil {
 			first = err
 		}
-		if r.interrupted.Load() {
+		if r.ended.Load() {
 			break
 		}
 	}
@@ -154,16 +191,22 @@ func (r *run) runBatch(batch []*worker) error {
 		return err
 	}
 	r.collect.starts(batch)
-	var wg sync.WaitGroup
+	r.enlistFlows(batch)
 	gate := make(chan struct{})
 	for _, w := range batch {
 		w.gate = gate
-		wg.Go(func() { r.startWhenDue(w); r.ended(w, batch) })
+		go func() {
+			r.startWhenDue(w)
+			r.over(w, batch)
+		}()
 		if w.job.Order.WaitFor != "" {
 			continue
 		}
 		// Set-up happens one after the other, as fio's does: file systems and devices see an orderly start.
-		<-w.ready
+		select {
+		case <-w.ready:
+		case <-r.abandoned:
+		}
 	}
 	for _, w := range batch {
 		if w.badSetup.Load() {
@@ -171,12 +214,23 @@ func (r *run) runBatch(batch []*worker) error {
 		}
 	}
 	close(gate)
-	wg.Wait()
 	var errs error
 	for _, w := range batch {
+		select {
+		case <-w.finished:
+		case <-r.abandoned:
+			select {
+			case <-w.finished:
+			default:
+				r.warn("%s: does not react: its result is what there was %v after the interruption", w.job.Name, 2*patience)
+				continue
+			}
+		}
+		w.mu.Lock()
 		if w.failure != nil {
 			errs = errors.Join(errs, w.failure)
 		}
+		w.mu.Unlock()
 	}
 	return errs
 }
@@ -185,24 +239,39 @@ func (r *run) runBatch(batch []*worker) error {
 func (r *run) startWhenDue(w *worker) {
 	if name := w.job.Order.WaitFor; name != "" {
 		for _, o := range r.workers {
-			if o.job.Name == name && o.job.Thread < w.job.Thread {
-				<-o.finished
+			if o.job.Name != name || o.job.Thread >= w.job.Thread {
+				continue
+			}
+			select {
+			case <-o.finished:
+			case <-r.ctx.Done():
 			}
 		}
 	}
 	w.main()
 }
 
-// ended does what exitall and exitall_on_error say when a worker is through.
-func (r *run) ended(w *worker, batch []*worker) {
+// over does what exitall and exitall_on_error say when a worker is through.
+func (r *run) over(w *worker, batch []*worker) {
 	o := &w.job.Order
-	if !o.ExitAll && !(o.ExitAllOnError && w.failure != nil) {
+	if w.pacing.flow != nil {
+		w.pacing.flow.leave()
+	}
+	w.mu.Lock()
+	failed := w.failure != nil
+	w.mu.Unlock()
+	if failed && o.ExitAllOnError {
+		r.ended.Store(true)
+		stopAll(r.workers)
+		return
+	}
+	if !o.ExitAll {
 		return
 	}
 	switch o.ExitWhat {
 	case fiojob.ExitEverything:
+		r.ended.Store(true)
 		stopAll(r.workers)
-		r.interrupted.Store(true)
 	case fiojob.ExitStonewall:
 		stopAll(batch)
 	case fiojob.ExitGroup:
@@ -222,25 +291,40 @@ func stopAll(ws []*worker) {
 
 // windowOpens and windowCloses keep the garbage collector quiet while anything is measured, and count allocations.
 func (r *run) windowOpens() {
-	if r.windows.Add(1) == 1 {
-		r.mu.Lock()
-		r.gcPercent = debug.SetGCPercent(-1)
-		debug.SetMemoryLimit(2 << 30)
-		r.allocStart = heapObjects()
-		r.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.windows++; r.windows > 1 {
+		r.overlapped = true
 		return
 	}
-	r.mu.Lock()
-	r.overlapped = true
-	r.mu.Unlock()
+	r.gcPercent = debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
+	r.allocStart = heapObjects()
 }
 
+// memoryLimit is where the collector comes back although something is measured.
+const memoryLimit = 2 << 30
+
 func (r *run) windowCloses() {
-	if r.windows.Add(-1) == 0 {
-		r.mu.Lock()
-		r.allocs += heapObjects() - r.allocStart
-		debug.SetGCPercent(r.gcPercent)
-		debug.SetMemoryLimit(math.MaxInt64)
-		r.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.windows--; r.windows == 0 {
+		r.restoreGC()
 	}
+}
+
+// closeWindows ends those of workers that did not come back.
+func (r *run) closeWindows() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.windows > 0 {
+		r.windows = 0
+		r.restoreGC()
+	}
+}
+
+func (r *run) restoreGC() {
+	r.allocs += heapObjects() - r.allocStart
+	debug.SetGCPercent(r.gcPercent)
+	debug.SetMemoryLimit(math.MaxInt64)
 }

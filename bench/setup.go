@@ -2,35 +2,64 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/engine"
 )
 
-// makeParts makes generator, pacer, filler and checker.
+// makeParts makes source, filler and checker, and finds out what the loop has to know.
 func (w *worker) makeParts() error {
 	j := w.job
 	var err error
-	if w.src, err = newSource(w); err != nil {
+	if w.src, err = w.newSource(); err != nil {
 		return err
 	}
-	w.pacer = newPacer(w)
-	if j.RW.Kind.Writes() {
+	if j.RW.Kind.Writes() || len(j.Replay.Logs) > 0 {
 		if w.filler, err = newFiller(w); err != nil {
 			return err
 		}
 	}
+	w.low = j.Depth.Low
+	depth := len(w.slab)
+	t := traits{
+		stamp:     !j.Report.GTODReduce || j.Latency.Target > 0 || j.Latency.Max != fiojob.PerDir[time.Duration]{},
+		serialize: j.Depth.Serialize,
+		syncs:     j.Sync.Fsync > 0 || j.Sync.Fdatasync > 0 || j.Sync.Range.Every > 0,
+		spin:      j.Engine.HiPri || (given(j, "iodepth_batch_complete_min") && j.Depth.CompleteMin == 0),
+		batch:     depth,
+		reap:      depth,
+		reapMin:   max(1, j.Depth.CompleteMin),
+	}
+	// fio submits and reaps one by one unless told otherwise. Here that has to be said: what is there is taken together.
+	if given(j, "iodepth_batch") {
+		t.batch = min(max(1, j.Depth.Batch), depth)
+	}
+	if given(j, "iodepth_batch_complete_max") {
+		t.reap = min(max(1, j.Depth.CompleteMax), depth)
+	}
+	if given(j, "iodepth_batch_complete_min") && j.Depth.CompleteMin == 0 {
+		t.reapMin = 0
+	}
+	t.reap = max(t.reap, t.reapMin)
 	switch j.RW.Sync {
 	case fiojob.SyncData:
-		w.writeFlags = engine.FUA
+		t.flags = engine.FUA
 	case fiojob.SyncFull:
-		w.writeFlags = engine.FUA | engine.FlushMetadata
+		t.flags = engine.FUA | engine.FlushMetadata
 	case fiojob.SyncNone:
 	}
-	w.engineStr = describeEngine(j, w.files)
+	t.hooks = t.serialize || w.check != nil || w.tracer != nil
+	w.traits = t
 	return nil
 }
+
+func (w *worker) newSource() (source, error) { return newSource(w) }
+
+// maxBlock is the largest request that the worker makes, in bytes.
+func (w *worker) maxBlock() int64 { return maxBlock(w.job) }
 
 // maxBlock is the largest request that a job makes, in bytes.
 func maxBlock(j *fiojob.Job) int64 {
@@ -65,11 +94,8 @@ func (w *worker) span(f *file) error {
 	j := w.job
 	there := f.ref.Size()
 	unit := max(1, minBlock(j))
-	off := amount(&j.Files.Offset, there, j.Zone.Size)
-	if j.Files.Offset.Percent > 0 {
-		off = off / unit * unit
-	}
-	off += int64(j.Clone) * amount(&j.Files.OffsetStep, there, j.Zone.Size)
+	off := w.startOf(there, unit)
+	grows := j.RW.Kind.Writes() && f.ref.Info().Caps.Has(engine.CapGrowable)
 	size := there - off
 	switch {
 	case j.Files.FileSize.Max > 0:
@@ -80,9 +106,13 @@ func (w *worker) span(f *file) error {
 			size = there - off
 		}
 	case !j.Files.Size.IsZero():
-		size = amount(&j.Files.Size, there, j.Zone.Size) / int64(max(1, w.fileCount))
+		size = amount(&j.Files.Size, there, j.Zone.Size) / int64(max(1, len(w.files)))
+	case j.Files.FillDevice && grows:
+		size = math.MaxInt64/2 - off
 	}
-	grows := j.RW.Kind.Writes() && f.ref.Info().Caps.Has(engine.CapGrowable)
+	if j.Files.Append {
+		off += there
+	}
 	if off+size > there && !grows {
 		size = there - off
 	}
@@ -91,6 +121,23 @@ func (w *worker) span(f *file) error {
 	}
 	f.offset, f.size = off, size
 	return nil
+}
+
+// startOf is where in a file the job begins: offset, and offset_increment for each clone, percentages rounded up to offset_align.
+func (w *worker) startOf(there, unit int64) int64 {
+	o := &w.job.Files
+	align := o.OffsetAlign
+	if align <= 0 {
+		align = unit
+	}
+	place := func(a *fiojob.Amount) int64 {
+		n := amount(a, there, w.job.Zone.Size)
+		if a.Percent > 0 {
+			n = (n + align - 1) / align * align
+		}
+		return n
+	}
+	return place(&o.Offset) + int64(w.job.Clone)*place(&o.OffsetStep)
 }
 
 func amount(a *fiojob.Amount, there, zone int64) int64 {
@@ -114,19 +161,16 @@ func fileSize(j *fiojob.Job, i int) int64 {
 }
 
 // describeEngine says in words which way the I/O goes.
-func describeEngine(j *fiojob.Job, files []*file) string {
-	if len(files) == 0 {
-		return j.Engine.Kind.String()
-	}
-	d := files[0].ref.Info().Driver
+func describeEngine(j *fiojob.Job, ref *engine.Ref) string {
+	d := ref.Info().Driver
 	if d == "null-co" {
 		return "null"
 	}
-	if files[0].ref.Flags().Leaf.Engine == "psync" {
+	if ref.Flags().Leaf.Engine == "psync" {
 		return d + ", psync"
 	}
 	s := d + ", io_uring"
-	f := files[0].ref.Flags().Leaf
+	f := ref.Flags().Leaf
 	if !f.NoFixedBufs {
 		s += ", registered buffers"
 	}

@@ -2,27 +2,33 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/gen"
-	"github.com/blkbench/blkbench/engine"
 )
 
 // jobSource turns a job's generators, one per file, into one stream of steps, and knows when the job has done its share.
 type jobSource struct {
 	job    *fiojob.Job
 	files  []*fileSource
-	cur    int // the file of the last step
-	turn   int // steps on it so far
+	window []*fileSource // those in use now: at most openfiles of them
+	fresh  int           // the next file to come into the window
+	cur    int           // place in the window of the last step
+	turn   int           // steps on it so far
+	every  int
 	rng    gen.Rand
+	mix    gen.Rand
 	law    *gen.Workload // draws files, where file_service_type names a law: offsets are file numbers
-	back   []step        // taken back, the next one last
 	ios    int64
 	loop   int
-	blocks int64 // bytes still to do in this loop; negative: no bound
-	budget int64
+	left   int64 // bytes still to do in this loop
+	budget int64 // per loop
+	unit   int64 // the smallest block
+	free   bool  // files have no share of their own: only the total counts
+	last   fiojob.Dir
 }
 
 // fileSource is one file's part.
@@ -30,12 +36,20 @@ type fileSource struct {
 	f    *file
 	gen  *gen.Workload
 	left int64 // bytes still to do in this loop
-	size int64
 }
+
+// Streams of the seed, away from those of package gen.
+const (
+	streamFiles = 1<<20 + iota
+	streamMix
+)
 
 func newSource(w *worker) (*jobSource, error) {
 	j := w.job
-	s := &jobSource{job: j, rng: gen.NewRand(seedOf(j), 1<<20), back: make([]step, 0, len(w.slab))}
+	s := &jobSource{
+		job: j, rng: gen.NewRand(seedOf(j), streamFiles), mix: gen.NewRand(seedOf(j), streamMix), last: fiojob.Write,
+		every: max(1, j.Files.Service.Every), unit: minBlock(j),
+	}
 	for i, f := range w.files {
 		cfg, err := genConfig(j, f, i)
 		if err != nil {
@@ -45,13 +59,20 @@ func newSource(w *worker) (*jobSource, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", j.Name, f.name, err)
 		}
-		s.files = append(s.files, &fileSource{f: f, gen: g, size: f.size})
+		s.files = append(s.files, &fileSource{f: f, gen: g})
 	}
 	if err := s.serviceLaw(); err != nil {
 		return nil, err
 	}
-	s.budget = ioSize(j, w.files)
+	total := int64(0)
+	for _, f := range w.files {
+		total += f.size
+	}
+	s.budget = ioSize(j, total)
+	s.free = !j.Files.IOSize.IsZero() || (j.RW.Kind.Random() && j.Random.NoMap) ||
+		(j.Time.TimeBased && s.law != nil) || (j.Time.TimeBased && j.Files.Service.Kind == fiojob.ServiceRandom)
 	s.rewind()
+	w.expect.Store(s.budget * int64(max(1, j.Time.Loops)))
 	return s, nil
 }
 
@@ -78,59 +99,91 @@ func (s *jobSource) serviceLaw() error {
 	return err
 }
 
-// rewind starts a loop: every file gets its share of the budget.
+// rewind starts a loop: every file gets its share of the budget, and the first files come into use.
 func (s *jobSource) rewind() {
-	s.blocks = s.budget
-	total := int64(0)
+	s.left = s.budget
 	for _, f := range s.files {
-		total += f.size
-	}
-	for _, f := range s.files {
-		f.left = f.size
-		if s.budget != total && total > 0 {
-			f.left = 1<<63 - 1 // io_size: the total counts, not each file
+		f.left = f.f.size
+		if s.free {
+			f.left = math.MaxInt64
 		}
+		f.f.active = false
 	}
+	open := min(max(1, s.job.Files.Open), len(s.files))
+	if s.job.Files.OpenDir != "" && !given(s.job, "openfiles") {
+		open = len(s.files)
+	}
+	s.window = append(s.window[:0], s.files[:open]...)
+	for _, f := range s.window {
+		f.f.active = true
+	}
+	s.fresh, s.cur, s.turn = open, 0, 0
 }
 
 // next is the next step; false when the job has done its share.
 func (s *jobSource) next(st *step) bool {
-	if n := len(s.back); n > 0 {
-		*st = s.back[n-1]
-		s.back = s.back[:n-1]
-		return true
-	}
-	if max := s.job.Files.NumberIOs; max > 0 && s.ios >= max {
-		return false
-	}
-	if s.blocks <= 0 && !s.again() {
-		return false
-	}
 	fs := s.pick()
 	if fs == nil {
-		if !s.again() {
-			return false
-		}
-		if fs = s.pick(); fs == nil {
-			return false
-		}
+		return false
 	}
-	op := fs.gen.Next()
-	st.dir, st.file, st.off, st.n = fiojob.Dir(op.Dir), fs.f, op.Off, op.Len
-	s.ios++
-	s.blocks -= int64(op.Len)
-	fs.left -= int64(op.Len)
+	s.take(fs, fs.gen.Next(), st)
 	return true
+}
+
+// nextOf is next in a direction that was chosen.
+func (s *jobSource) nextOf(d gen.Dir, st *step) bool {
+	fs := s.pick()
+	if fs == nil {
+		return false
+	}
+	if s.job.RW.Kind.TrimsFirst() {
+		s.take(fs, fs.gen.Next(), st)
+		return true
+	}
+	s.take(fs, fs.gen.NextOf(d), st)
+	return true
+}
+
+func (s *jobSource) take(fs *fileSource, op gen.Op, st *step) {
+	st.dir, st.file, st.off, st.n, st.at = fiojob.Dir(op.Dir), fs.f, op.Off, op.Len, 0
+	s.ios++
+	s.left -= int64(op.Len)
+	fs.left -= int64(op.Len)
+	s.last = st.dir
+}
+
+// want draws the direction of a mix; other patterns leave no choice.
+func (s *jobSource) want() (want, other gen.Dir, ok bool) {
+	k := s.job.RW.Kind
+	switch {
+	case k.TrimsFirst():
+		want = gen.Trim
+		if s.last == fiojob.Trim {
+			want = gen.Write
+		}
+		return want, want, true
+	case k.Mixed():
+		if int(s.mix.Below(100)) < s.job.RW.ReadPercent {
+			return gen.Read, gen.Write, true
+		}
+		return gen.Write, gen.Read, true
+	case k.Writes():
+		return gen.Write, gen.Write, true
+	case k.Trims():
+		return gen.Trim, gen.Trim, true
+	}
+	return gen.Read, gen.Read, true
+}
+
+// through reports whether number_ios is reached.
+func (s *jobSource) through() bool {
+	return s.job.Files.NumberIOs > 0 && s.ios >= s.job.Files.NumberIOs
 }
 
 // again starts the next loop, if there is one.
 func (s *jobSource) again() bool {
 	s.loop++
-	if s.job.Time.TimeBased {
-		s.rewind()
-		return true
-	}
-	if s.loop >= s.job.Time.Loops {
+	if s.through() || s.loop >= s.job.Time.Loops {
 		return false
 	}
 	for _, f := range s.files {
@@ -140,53 +193,90 @@ func (s *jobSource) again() bool {
 	return true
 }
 
-// pick chooses the file of the next step; nil when all have had their share.
+// pick chooses the file of the next step; nil when all have had their share. A job that goes by time begins anew.
 func (s *jobSource) pick() *fileSource {
-	if len(s.files) == 1 {
-		if s.files[0].left <= 0 {
+	if s.through() {
+		return nil
+	}
+	for range 2 {
+		if s.left > 0 {
+			if f := s.pickOpen(); f != nil {
+				return f
+			}
+		}
+		if !s.job.Time.TimeBased || s.allFull() {
 			return nil
 		}
-		return s.files[0]
-	}
-	svc := &s.job.Files.Service
-	if f := s.files[s.cur]; s.turn > 0 && s.turn < max(1, svc.Every) && f.left > 0 {
-		s.turn++
-		return f
-	}
-	start := s.cur
-	switch svc.Kind {
-	case fiojob.ServiceSequential:
-	case fiojob.ServiceRoundRobin:
-		if s.turn > 0 {
-			start = (s.cur + 1) % len(s.files)
-		}
-	default:
-		start = s.drawFile()
-	}
-	for i := range s.files {
-		k := (start + i) % len(s.files)
-		if s.files[k].left > 0 {
-			s.cur, s.turn = k, 1
-			return s.files[k]
-		}
+		s.rewind()
 	}
 	return nil
 }
 
-// drawFile draws a file by the law that file_service_type names.
-func (s *jobSource) drawFile() int {
-	n := uint64(len(s.files))
-	switch s.job.Files.Service.Kind {
-	case fiojob.ServiceZipf, fiojob.ServicePareto, fiojob.ServiceNormal:
-		return int(s.law.Next().Off)
-	default:
-		return int(s.rng.Below(n))
+func (s *jobSource) allFull() bool {
+	for _, f := range s.files {
+		if !f.f.full {
+			return false
+		}
 	}
+	return true
 }
 
-func (s *jobSource) putBack(w *worker, r *engine.Request) {
-	m := &w.slots[r.User]
-	s.back = append(s.back, step{dir: m.dir, file: m.file, off: r.Off, n: r.Len})
+func (s *jobSource) pickOpen() *fileSource {
+	for len(s.window) > 0 {
+		i := s.choose()
+		f := s.window[i]
+		if f.left >= s.unit && !f.f.full {
+			s.cur = i
+			return f
+		}
+		s.retire(i)
+	}
+	return nil
+}
+
+// choose is the place in the window of the file whose turn it is.
+func (s *jobSource) choose() int {
+	if len(s.window) == 1 {
+		return 0
+	}
+	kind := s.job.Files.Service.Kind
+	if kind == fiojob.ServiceSequential {
+		return 0
+	}
+	if s.turn > 0 && s.turn < s.every && s.cur < len(s.window) {
+		s.turn++
+		return s.cur
+	}
+	first := s.turn == 0
+	s.turn = 1
+	switch {
+	case s.law != nil:
+		return int(s.law.Next().Off) % len(s.window)
+	case kind == fiojob.ServiceRandom:
+		return int(s.rng.Below(uint64(len(s.window))))
+	case first:
+		return s.cur % len(s.window)
+	}
+	return (s.cur + 1) % len(s.window)
+}
+
+// retire takes a file that has had its share out of the window; another may take its place.
+func (s *jobSource) retire(i int) {
+	s.window[i].f.active = false
+	s.turn = 0
+	s.cur = i
+	if s.job.Files.Service.Kind == fiojob.ServiceSequential {
+		s.window = append(s.window[:i], s.window[i+1:]...)
+		i = len(s.window)
+		s.window = append(s.window, nil)
+	}
+	if s.fresh < len(s.files) {
+		s.window[i] = s.files[s.fresh]
+		s.window[i].f.active = true
+		s.fresh++
+		return
+	}
+	s.window = append(s.window[:i], s.window[i+1:]...)
 }
 
 // seedOf is the seed of a clone: fixed unless the job asks for another in each run.
@@ -286,12 +376,8 @@ func genPattern(p fiojob.Pattern) (*gen.Pat, error) {
 	return gen.ParsePat(b.String(), nil)
 }
 
-// ioSize is how many bytes the job transfers per loop.
-func ioSize(j *fiojob.Job, files []*file) int64 {
-	total := int64(0)
-	for _, f := range files {
-		total += f.size
-	}
+// ioSize is how many bytes the job transfers per loop; total is what it may use of its files.
+func ioSize(j *fiojob.Job, total int64) int64 {
 	a := &j.Files.IOSize
 	switch {
 	case a.Bytes > 0:

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,29 +13,6 @@ import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/opts"
 )
-
-// openFiles opens the job's targets through the engine. Paths were laid out before.
-func (w *worker) openFiles() error {
-	j := w.job
-	names := j.FileNames(isSpecial)
-	w.fileCount = len(names)
-	for i, name := range names {
-		ref, err := w.open(name)
-		if err != nil {
-			return err
-		}
-		f := &file{name: name, ref: ref, index: i}
-		w.files = append(w.files, f)
-		if err := w.span(f); err != nil {
-			return err
-		}
-		w.targets = append(w.targets, describe(name, ref, f.size))
-	}
-	if len(w.files) == 0 {
-		return fmt.Errorf("%s: no target: name one with --filename, or a --directory for files to be made in", j.Name)
-	}
-	return nil
-}
 
 // open opens one target: a path is taken as it is (no format is looked for), anything else is a tree of the engine's.
 func (w *worker) open(name string) (*engine.Ref, error) {
@@ -130,18 +106,6 @@ func describe(name string, ref *engine.Ref, size int64) result.Target {
 		add("note", note)
 	}
 	return t
-}
-
-// flushFiles makes written data durable: end_fsync.
-func (w *worker) flushFiles() error {
-	ctx := context.WithoutCancel(w.ctx)
-	var err error
-	for _, f := range w.files {
-		if f.ref.Writable() {
-			err = errors.Join(err, f.ref.Flush(ctx))
-		}
-	}
-	return err
 }
 
 // exists reports whether a path is there and is not a directory.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/clock"
 	"github.com/blkbench/blkbench/bench/fiojob"
@@ -16,68 +18,93 @@ import (
 	"github.com/blkbench/blkbench/engine/dma"
 )
 
-// worker runs one clone of a job on a thread of its own.
+// worker runs one clone of a job on a thread of its own. Its fields belong to that thread, but for those under "shared".
 type worker struct {
 	run   *run
 	job   *fiojob.Job
 	clock *clock.Clock
 	ctx   context.Context
 
-	files     []*file
-	fileCount int
-	arena     *dma.Arena
-	slab      []engine.Request
-	slots     []slot
-	free      []uint32
-	batch     []*engine.Request
-	done      []*engine.Request
+	files  []*file
+	busy   []*file // those with requests in flight
+	arena  *dma.Arena
+	slab   []engine.Request
+	slots  []slot
+	free   []uint32
+	batch  []*engine.Request
+	done   []*engine.Request
+	stride int64
+	poller *engine.Poller
 
-	poller   *engine.Poller
+	traits   traits
 	inFlight int
-	depth    int // wanted now: iodepth, or less while latency_target searches
+	depth    int  // wanted now: iodepth, or less while latency_target searches
+	draining bool // nothing is submitted until inFlight has fallen to low
+	low      int
 
 	step    step // the next I/O, while it waits for its time or its range
 	hasStep bool
-	planned int64 // its intended start; 0 when it is not paced
 
 	src    source
-	pacer  pacer
 	filler filler
 	check  checker
 	tracer tracer
+	pacing pacing
 
-	tot       totals
 	iv        *interval
 	hand      hist.Handover[interval]
+	sum       [3]dirCount // since the window began
 	nextIv    int64
+	nextLook  int64
 	measuring bool
-	phase     atomic.Int32
 	startAt   int64 // measured window
-	endAt     int64
 	rampEnd   int64
 	deadline  int64
-	stop      atomic.Bool
-	failure   error
-	firstErrs []result.IOError
-	usage     usage
-	engineStr string
-	elapsed   time.Duration
-	paths     result.PathCounts
-	targets   []result.Target
-	kernelCPU time.Duration
-	gate      <-chan struct{} // closed when the batch is released
-	ready     chan struct{}
-	finished  chan struct{}
-	badSetup  atomic.Bool
+	phaseFrom int64 // of the directions in use
+	phaseDirs [3]bool
+	ran       [3]int64
+	usage0    usage
+	paths0    result.PathCounts
+	paths     result.PathCounts // of files closed meanwhile
+	failed    bool
+	left      bool // went away with requests in flight
 
-	deadlineHint atomic.Int64 // deadline, for the live display
-	stride       int64
-	writeFlags   engine.WriteFlags
+	// Shared with other goroutines.
+	phase        atomic.Int32
+	stop         atomic.Bool
+	tid          atomic.Int32
+	deadlineHint atomic.Int64
+	expect       atomic.Int64    // bytes that the job is going to move; 0: unknown
+	gate         <-chan struct{} // closed when the batch is released
+	ready        chan struct{}   // closed when setup is through: targets and engineStr may be read
+	finished     chan struct{}   // closed at the end: final may be read
+	badSetup     atomic.Bool
+	targets      []result.Target
+	engineStr    string
+	final        *interval
 
+	mu           sync.Mutex
+	failure      error
+	firstErrs    []result.IOError
 	steadyResult *result.SteadyState
 	targetResult *result.LatencyTarget
 	verifyResult *result.Verify
 }
+
+// traits are facts of the job that the loop asks for with every request, found out once.
+type traits struct {
+	stamp     bool // requests are stamped
+	hooks     bool // completions go through hooked
+	serialize bool
+	syncs     bool
+	spin      bool // looking is the waiting
+	batch     int  // most requests in a submission
+	reap      int  // most completions at once
+	reapMin   int
+	flags     engine.WriteFlags
+}
+
+type dirCount struct{ ios, bytes uint64 }
 
 // The phases of a worker, for the live display.
 const (
@@ -87,19 +114,6 @@ const (
 	phaseVerify
 	phaseDone
 )
-
-// file is one target of a job.
-type file struct {
-	name     string
-	index    int
-	ref      *engine.Ref
-	path     *engine.Path
-	size     int64 // bytes that the job may use
-	offset   int64
-	writes   uint64 // since the last sync
-	dirty    bool
-	overlaps overlaps
-}
 
 // slot is what is kept of a request besides the request itself.
 type slot struct {
@@ -116,22 +130,36 @@ type slot struct {
 // main is the worker's thread from beginning to end.
 func (w *worker) main() {
 	runtime.LockOSThread() // not unlocked: the thread's affinity and priority end with it
+	w.tid.Store(int32(unix.Gettid()))
 	defer close(w.finished)
 	err := w.setup()
 	w.badSetup.Store(err != nil)
+	if err != nil {
+		w.setFailure(err)
+	}
 	close(w.ready)
 	if err == nil {
 		select {
 		case <-w.gate:
-			err = w.measure()
+			w.setFailure(w.measure())
 		case <-w.ctx.Done():
 		}
 	}
-	err = errors.Join(err, w.teardown())
-	if err != nil && w.failure == nil {
+	w.setFailure(w.teardown())
+	w.phase.Store(phaseDone)
+}
+
+// setFailure keeps the first error.
+func (w *worker) setFailure(err error) {
+	if err == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failure == nil {
 		w.failure = err
 	}
-	w.phase.Store(phaseDone)
+	w.failed = true
 }
 
 // setup opens everything before the group starts, so that the measured window has I/O in it and nothing else.
@@ -146,49 +174,51 @@ func (w *worker) setup() error {
 	if err := memoryPolicy(&j.CPU); err != nil {
 		return err
 	}
+	if err := w.run.command(j, j.Order.PreRun, "prerun"); err != nil {
+		return err
+	}
 	w.poller = engine.NewPoller()
 	if len(j.CPU.Allowed) == 1 {
 		w.poller.CPU = j.CPU.Allowed[0]
 	}
-	if err := w.openFiles(); err != nil {
+	if err := w.findFiles(); err != nil {
 		return err
 	}
 	if err := w.allocate(); err != nil {
 		return err
 	}
-	for _, f := range w.files {
-		p, err := engine.OpenPath(w.ctx, f.ref, engine.PathConfig{
-			Poller: w.poller, Depth: len(w.slab), Arenas: []*dma.Arena{w.arena}, Poll: j.Engine.HiPri,
-		})
-		if err != nil {
-			return err
-		}
-		f.path = p
+	if err := w.makeParts(); err != nil {
+		return err
 	}
-	return w.makeParts()
+	return w.openFirst()
 }
 
 // allocate makes the request slab and one buffer per request.
 func (w *worker) allocate() error {
 	j := w.job
 	depth := max(1, j.Depth.IODepth)
-	stride := (int(maxBlock(j)) + dma.PageSize - 1) &^ (dma.PageSize - 1)
+	stride := (int(w.maxBlock()) + dma.PageSize - 1) &^ (dma.PageSize - 1)
 	w.stride = int64(stride)
-	arena, err := dma.New(dma.Config{Size: max(stride, 1) * (depth + 1), NoHuge: j.Buffer.Memory != fiojob.MemoryHuge && stride*depth < dma.HugePageSize})
+	huge := j.Buffer.Memory == fiojob.MemoryHuge
+	size := max(stride, 1) * (depth + 1)
+	if huge {
+		size = max(size, dma.HugePageSize)
+	}
+	arena, err := dma.New(dma.Config{Size: size, NoHuge: !huge && size < dma.HugePageSize})
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: buffers: %w", j.Name, err)
 	}
 	w.arena = arena
-	if j.Buffer.Memory == fiojob.MemoryHuge && !arena.Huge() {
+	if huge && !arena.Huge() {
 		w.run.warn("%s: iomem=…huge: %s", j.Name, arena.Note())
 	}
 	w.depth = depth
-	w.slab = make([]engine.Request, depth+1) // one more for syncs
-	w.slots = make([]slot, depth+1)
-	w.batch = make([]*engine.Request, 0, depth+1)
-	w.done = make([]*engine.Request, depth+1)
-	w.free = make([]uint32, 0, depth+1)
-	for i := depth; i >= 0; i-- {
+	w.slab = make([]engine.Request, depth)
+	w.slots = make([]slot, depth)
+	w.batch = make([]*engine.Request, 0, depth)
+	w.done = make([]*engine.Request, depth)
+	w.free = make([]uint32, 0, depth)
+	for i := depth - 1; i >= 0; i-- {
 		r := &w.slab[i]
 		if r.Buf, err = arena.Alloc(stride); err != nil {
 			return err
@@ -196,30 +226,29 @@ func (w *worker) allocate() error {
 		r.User = uint64(i)
 		w.free = append(w.free, uint32(i))
 	}
-	w.iv = new(interval)
-	w.hand.Give(new(interval))
+	m := measuresOf(j)
+	w.iv = newInterval(m)
+	w.hand.Give(newInterval(m))
 	return nil
 }
 
-// teardown gives everything back, whatever setup came to.
+// teardown gives everything back, whatever setup came to. What is still in flight keeps its buffers for ever.
 func (w *worker) teardown() error {
+	if w.left {
+		return nil
+	}
 	var err error
 	for _, f := range w.files {
-		if f.path != nil {
-			err = errors.Join(err, f.path.Close())
-		}
+		err = errors.Join(err, w.closeFile(f))
 	}
-	for _, f := range w.files {
-		if f.ref == nil {
-			continue
-		}
-		if w.job.Sync.FsyncOnClose && f.ref.Writable() {
-			err = errors.Join(err, f.ref.Flush(context.WithoutCancel(w.ctx)))
-		}
-		err = errors.Join(err, f.ref.Close())
+	if w.check != nil {
+		err = errors.Join(err, w.check.close(w))
 	}
 	if w.arena != nil {
 		err = errors.Join(err, w.arena.Close())
+	}
+	if w.tid.Load() != 0 && !w.badSetup.Load() {
+		err = errors.Join(err, w.run.command(w.job, w.job.Order.PostRun, "postrun"))
 	}
 	return err
 }
@@ -227,20 +256,35 @@ func (w *worker) teardown() error {
 // bytes is the buffer of a request.
 func (w *worker) bytes(r *engine.Request) []byte { return w.arena.Bytes(r.Buf, int(r.Len)) }
 
+// maxErrors is how many failed requests are kept with their place.
+const maxErrors = 16
+
 // fail notes an I/O error and says whether the job goes on.
 func (w *worker) fail(r *engine.Request, s *slot) bool {
 	err := r.Err()
-	w.tot.errors++
-	if len(w.firstErrs) < 16 {
+	errno := engine.Errno(err)
+	if w.ignored(errno, s) {
+		return true
+	}
+	w.iv.errors++
+	w.mu.Lock()
+	if len(w.firstErrs) < maxErrors {
 		w.firstErrs = append(w.firstErrs, result.IOError{
 			Target: s.file.name, Op: r.Op.String(), Off: r.Off, Len: int64(r.Len), Text: err.Error(),
 		})
 	}
-	if w.tolerates(engine.Errno(err), s) {
+	w.mu.Unlock()
+	if w.job.Errors.Dump {
+		w.run.warn("%s: %v", w.job.Name, err)
+	}
+	if w.job.Files.FillDevice && errno == unix.ENOSPC {
+		w.iv.errors--
+		s.file.full = true
 		return true
 	}
-	if w.failure == nil {
-		w.failure = fmt.Errorf("%s: %w", w.job.Name, err)
+	if w.continues(errno, s) {
+		return true
 	}
+	w.setFailure(fmt.Errorf("%s: %w", w.job.Name, err))
 	return false
 }

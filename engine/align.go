@@ -58,47 +58,86 @@ func (r *Ref) writeBounced(ctx context.Context, p []byte, off int64, flags Write
 	buf := bouncePool.Get().(*[]byte)
 	defer bouncePool.Put(buf)
 	align := int64(r.st.align)
-	size := max(r.Size(), off+int64(len(p)))
 	for len(p) > 0 {
 		start := alignDown(off, align)
 		end := min(alignUp(off+int64(len(p)), align), start+bounceSize)
 		n := min(int64(len(p)), end-off)
-		err := r.modify(ctx, (*buf)[:end-start], p[:n], start, off, flags)
-		if err != nil {
+		if err := r.modify(ctx, (*buf)[:end-start], p[:n], start, off, flags); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
-	}
-	if rs, ok := r.st.node.(Resizer); ok && align > 1 && r.Size() > size {
-		return rs.Resize(ctx, size, ResizeOptions{Exact: true})
 	}
 	return nil
 }
 
 // modify writes p at off by way of the aligned block b at start.
 func (r *Ref) modify(ctx context.Context, b, p []byte, start, off int64, flags WriteFlags) error {
-	end := start + int64(len(b))
-	partial := start != off || end != off+int64(len(p))
-	defer r.st.locks.lock(start, int64(len(b)), partial)()
-	if partial {
-		if r.st.paths.Load() > 0 {
-			// Fast writes that were on their way before the lock was seen must have landed before the old content is read.
-			if err := r.st.domain.SyncPaths(ctx); err != nil {
-				return err
-			}
+	end, last := start+int64(len(b)), off+int64(len(p))
+	if start == off && end == last {
+		if r.st.align > 1 {
+			lock := r.st.locks.lock(start, end-start, false)
+			defer r.st.locks.unlock(lock)
 		}
-		align := int64(r.st.align)
-		if err := r.readFitting(ctx, b[:align], start); err != nil {
+		copy(b, p)
+		return r.writeFitting(ctx, b, start, flags)
+	}
+	grows := r.st.info.Caps.Has(CapGrowable) && end != last
+	lock, size := r.lockBlocks(start, end, grows)
+	defer r.st.locks.unlock(lock)
+	if r.st.paths.Load() > 0 {
+		// Fast writes that were on their way before the lock was seen must have landed before the old content is read.
+		if err := r.st.domain.SyncPaths(ctx); err != nil {
 			return err
 		}
-		if int64(len(b)) > align {
-			if err := r.readFitting(ctx, b[int64(len(b))-align:], end-align); err != nil {
-				return err
-			}
-		}
+	}
+	if err := r.readEnds(ctx, b, start, off, last, size); err != nil {
+		return err
 	}
 	copy(b[off-start:], p)
-	return r.writeFitting(ctx, b, start, flags)
+	if err := r.writeFitting(ctx, b, start, flags); err != nil {
+		return err
+	}
+	rs, ok := r.st.node.(Resizer)
+	if size = max(size, last); grows && ok && r.Size() > size {
+		return rs.Resize(ctx, size, ResizeOptions{Exact: true})
+	}
+	return nil
+}
+
+// lockBlocks takes the range lock of a read-modify-write and returns the node's size. A block that reaches beyond the end makes a
+// growable node grow to the block's end, and is cut off again after: nobody may change the size in between, so the lock then reaches to
+// the largest offset there is.
+func (r *Ref) lockBlocks(start, end int64, grows bool) (lock uint64, size int64) {
+	lock = r.st.locks.lock(start, end-start, true)
+	if size = r.Size(); !grows || end <= size {
+		return lock, size
+	}
+	r.st.locks.unlock(lock)
+	lock = r.st.locks.lock(start, maxEnd-start, true)
+	return lock, r.Size()
+}
+
+// readEnds fills the first and the last block of b as far as [off, last) leaves something of them, with what the node has there.
+func (r *Ref) readEnds(ctx context.Context, b []byte, start, off, last, size int64) error {
+	align := int64(r.st.align)
+	end := start + int64(len(b))
+	fill := func(at int64) error {
+		block := b[at-start : at-start+align]
+		if at >= size {
+			clear(block)
+			return nil
+		}
+		return r.readFitting(ctx, block, at)
+	}
+	if off != start || last < start+align {
+		if err := fill(start); err != nil {
+			return err
+		}
+	}
+	if last != end && end-align > start {
+		return fill(end - align)
+	}
+	return nil
 }
 
 // rangeLock keeps read-modify-writes (exclusive) and other writes (shared) of one node apart. Exclusive locks are counted in an
@@ -107,6 +146,7 @@ type rangeLock struct {
 	mu        sync.Mutex
 	cond      *sync.Cond
 	held      []heldRange
+	lastID    uint64
 	exclusive atomic.Int32
 }
 
@@ -118,35 +158,37 @@ type heldRange struct {
 
 func (l *rangeLock) init() { l.cond = sync.NewCond(&l.mu) }
 
-var rangeID atomic.Uint64
-
-// lock waits until the range is free of what conflicts and returns the unlock.
-func (l *rangeLock) lock(off, n int64, exclusive bool) func() {
-	id := rangeID.Add(1)
+// lock waits until the range is free of what conflicts; what it returns is for unlock.
+func (l *rangeLock) lock(off, n int64, exclusive bool) uint64 {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for l.conflicts(off, off+n, exclusive) {
 		l.cond.Wait()
 	}
-	l.held = append(l.held, heldRange{off, off + n, exclusive, id})
+	l.lastID++
+	l.held = append(l.held, heldRange{off, off + n, exclusive, l.lastID})
 	if exclusive {
 		l.exclusive.Add(1)
 	}
-	l.mu.Unlock()
-	return func() {
-		l.mu.Lock()
-		for i := range l.held {
-			if l.held[i].id == id {
-				l.held[i] = l.held[len(l.held)-1]
-				l.held = l.held[:len(l.held)-1]
-				break
-			}
+	return l.lastID
+}
+
+func (l *rangeLock) unlock(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, h := range l.held {
+		if h.id != id {
+			continue
 		}
-		if exclusive {
+		last := len(l.held) - 1
+		l.held[i] = l.held[last]
+		l.held = l.held[:last]
+		if h.exclusive {
 			l.exclusive.Add(-1)
 		}
-		l.mu.Unlock()
-		l.cond.Broadcast()
+		break
 	}
+	l.cond.Broadcast()
 }
 
 func (l *rangeLock) conflicts(off, end int64, exclusive bool) bool {

@@ -64,7 +64,7 @@ func (e *Error) Error() string {
 		sep()
 		b.WriteString(e.Kind.Error())
 	}
-	if e.Cause != nil && e.Cause != e.Kind {
+	if e.Cause != nil && !errors.Is(e.Cause, e.Kind) {
 		sep()
 		b.WriteString(e.Cause.Error())
 	}
@@ -98,8 +98,7 @@ func KindOf(err error) error {
 	if errors.As(err, &e) && e.Kind != nil {
 		return e.Kind
 	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if k, ok := errnoKinds[errno]; ok {
 			return k
 		}
@@ -136,13 +135,11 @@ var errnoKinds = map[unix.Errno]error{
 // errnoOf is the errno that stands for an error in a Request's result.
 func errnoOf(err error) unix.Errno {
 	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errors.As(err, &errno) && errno != 0 {
 		return errno
 	}
-	for e, k := range kindErrnos {
-		if errors.Is(err, e) {
-			return k
-		}
+	if errno, ok := kindErrnos[KindOf(err)]; ok {
+		return errno
 	}
 	return unix.EIO
 }

@@ -26,9 +26,9 @@ func (o Op) String() string {
 type MapKind uint8
 
 const (
-	// MapData: the run is at (Child, Off).
+	// MapData means: the run is at (Child, Off).
 	MapData MapKind = iota
-	// MapZero: the run reads as zeroes.
+	// MapZero means: the run reads as zeroes.
 	MapZero
 )
 
@@ -38,14 +38,15 @@ type Mapping struct {
 	Len   int64 // bytes, at most what was asked for, more than zero
 	Child uint16
 	Kind  MapKind
-	// NeedFlush: a durable write here needs a flush besides (the mapping itself is not durable yet).
+	// NeedFlush means: a durable write here needs a flush of the node that maps besides (the mapping itself is not durable yet).
 	NeedFlush bool
 }
 
 // Mapper answers where a range lives: memory only, no lock, no I/O, no allocation, from any thread at once. False means that only the
 // blocking node can tell (or, for writes, that the range must be allocated, copied or is shared).
 //
-// What it answers must stay true until a grace period has passed (see [Domain]).
+// off and n are inside the node and n is more than 0; op is OpRead or OpWrite, and a write is never answered by MapZero. What it answers
+// must stay true until a grace period has passed (see [Domain]).
 type Mapper interface {
 	Parent
 	Map(op Op, off, n int64) (Mapping, bool)

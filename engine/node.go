@@ -4,14 +4,16 @@ import "context"
 
 // Node is one layer of a graph: a protocol's file or device, an image format over it, or a filter. Data calls are all-or-error: on an
 // error the content of p, or of the range written, is undefined between old and new. All methods may be called from many goroutines at
-// once. Drivers call the nodes below them through a [Ref] only, and are called through one: ranges are inside the node and aligned to
-// Info().Limits, and writes never reach a read-only node.
+// once. Drivers call the nodes below them through a [Ref] only, and are called through one: ranges are not empty, inside the node and
+// aligned to Info().Limits, and writes never reach a read-only node. The last block of a node whose size is no multiple of RequestAlign
+// is read and written whole: what lies beyond the end reads as zeroes, and is dropped from a write unless the node is growable; that
+// one grows, and is cut back by its Resizer.
 type Node interface {
-	// Info is what does not change while the node is open. It is called once and kept.
+	// Info is what does not change while the node is open.
 	Info() Info
 	// Size returns the size in bytes. It may change: files grow, exports are resized.
 	Size() int64
-	// ReadAt fills p from off. A part beyond the end (an unaligned end of file) reads as zeroes.
+	// ReadAt fills p from off.
 	ReadAt(ctx context.Context, p []byte, off int64) error
 	// WriteAt writes p at off.
 	WriteAt(ctx context.Context, p []byte, off int64, flags WriteFlags) error
@@ -28,15 +30,15 @@ type Node interface {
 type WriteFlags uint8
 
 const (
-	// FUA: durable before the call returns.
+	// FUA means: durable before the call returns.
 	FUA WriteFlags = 1 << iota
-	// MayUnmap: zeroes may be made by deallocating.
+	// MayUnmap means: zeroes may be made by deallocating.
 	MayUnmap
-	// NoFallback: zeroes only where that is faster than writing them, else ErrUnsupported.
+	// NoFallback means: zeroes only where that is faster than writing them, else ErrUnsupported.
 	NoFallback
-	// Compressed: store compressed, for nodes that are CompressedWriters.
+	// Compressed means: store compressed, for nodes that are CompressedWriters.
 	Compressed
-	// FlushMetadata, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
+	// FlushMetadata means, of a flush in the polled plane: the file's own metadata too (fsync rather than fdatasync). With FUA, of a write:
 	// O_SYNC rather than O_DSYNC.
 	FlushMetadata
 )
@@ -45,21 +47,21 @@ const (
 type Caps uint32
 
 const (
-	// CapWritable: opened for writing.
+	// CapWritable means: opened for writing.
 	CapWritable Caps = 1 << iota
-	// CapGrowable: writes past the end extend the node (regular files).
+	// CapGrowable means: writes and writes of zeroes past the end extend the node (regular files).
 	CapGrowable
-	// CapFUA: WriteAt with FUA costs less than a write and a flush.
+	// CapFUA means: WriteAt with FUA costs less than a write and a flush.
 	CapFUA
-	// CapDiscard: has Discarder and something comes of it.
+	// CapDiscard means: has Discarder and something comes of it.
 	CapDiscard
-	// CapZero: has ZeroWriter and it is cheaper than writing.
+	// CapZero means: has ZeroWriter and it is cheaper than writing.
 	CapZero
-	// CapUnmapZero: zeroes may be written by unmapping.
+	// CapUnmapZero means: zeroes may be written by unmapping.
 	CapUnmapZero
-	// CapBlockDevice: the node is a block device of the host.
+	// CapBlockDevice means: the node is a block device of the host.
 	CapBlockDevice
-	// CapVolatile: nothing survives the process (mem, null).
+	// CapVolatile means: nothing survives the process (mem, null).
 	CapVolatile
 )
 
@@ -68,8 +70,8 @@ func (c Caps) Has(want Caps) bool { return c&want == want }
 
 // Limits are what requests must keep to. Zero values mean 1 for alignments and "no limit" for sizes.
 type Limits struct {
-	RequestAlign  uint32 // offset and length of reads and writes, bytes, a power of two
-	MemAlign      uint32 // address of buffers, bytes, a power of two
+	RequestAlign  uint32 // offset and length of reads and writes, bytes, a power of two, at most 1 MiB
+	MemAlign      uint32 // address of buffers, bytes, a power of two, at most 4096
 	MaxTransfer   uint32 // bytes per request
 	OptTransfer   uint32 // bytes per request for best throughput
 	DiscardAlign  uint32 // bytes; smaller parts are rounded inwards
@@ -95,17 +97,17 @@ type Info struct {
 type ExtentFlags uint8
 
 const (
-	// ExtentData: reading touches stored data (else the run reads as zeroes or comes from below).
+	// ExtentData means: reading touches stored data (else the run reads as zeroes or comes from below).
 	ExtentData ExtentFlags = 1 << iota
-	// ExtentZero: reads as zeroes.
+	// ExtentZero means: reads as zeroes.
 	ExtentZero
-	// ExtentAllocated: this layer, not a backing file, decides the content.
+	// ExtentAllocated means: this layer, not a backing file, decides the content.
 	ExtentAllocated
-	// ExtentOffset: HostOff in File is valid.
+	// ExtentOffset means: HostOff in File is valid.
 	ExtentOffset
-	// ExtentCompressed: stored compressed.
+	// ExtentCompressed means: stored compressed.
 	ExtentCompressed
-	// ExtentEOF: the run lies beyond the end of the layer that decides it.
+	// ExtentEOF means: the run lies beyond the end of the layer that decides it.
 	ExtentEOF
 )
 

@@ -349,7 +349,7 @@ func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
 		if r.Flags.Write {
 			c.Perm |= PermWrite | PermResize
 			// A format's metadata has one writer, whatever the user shares.
-			c.Shared = c.Shared &^ (PermWrite | PermResize)
+			c.Shared &^= PermWrite | PermResize
 		}
 		if r.Flags.ForceShare {
 			c.Shared = PermAll

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,22 +12,20 @@ import (
 	"github.com/blkbench/blkbench/engine/dma"
 )
 
-// Path is a graph flattened into one Queue. Per request it walks the stages (admit, map, transform), submits to the leaf's queue, and
-// completes zero runs in place; what a mapper cannot answer, and what does not fit the leaf's alignment, takes the slow lane. A request
-// that breaks into pieces keeps a cursor and goes on from Poll.
+// Path is a graph flattened into one Queue. Per request it walks the stages (admit, map), submits to the leaf's queue, and completes
+// zero runs in place; what a mapper cannot answer, and what does not fit the leaf's alignment, takes the slow lane. A request that
+// breaks into pieces keeps a cursor and goes on from Poll.
 //
 // It belongs to the thread that opened it, like every Queue.
 type Path struct {
-	root   *Ref
+	plan
+	gen    uint64 // of the graphs when it was flattened
+	clones map[stageKey]*Ref
+
+	root   *Ref // the Path's own, as all references in stages are: a node stays open as long as a stage has it
 	ctx    context.Context
 	cancel context.CancelFunc
 	cfg    PathConfig
-	gen    uint64 // of the graph when it was flattened
-
-	stages []stage
-	leaves []*leaf
-	simple bool // no admission, transformation or observation: a request that is one piece needs no walk
-	graced bool // mappings or read-modify-writes are at stake: take part in grace periods
 
 	walks     []walk
 	freeWalks []uint32
@@ -33,20 +33,38 @@ type Path struct {
 	free      []*Request
 	stalled   fifo // walks that found no piece free
 	timers    timerHeap
-	ready     []*Request // completed, not yet polled
-	readyHead int
-	inFlight  int // the caller's requests
+	ready     readyRing // completed, not yet polled
+	inFlight  int       // the caller's requests
 
-	member   *member
-	domain   *Domain
-	colour   uint8
-	atLeaf   [2]int // leaf requests in flight by colour
-	seen     uint64 // barrier of the last flip
-	flipping bool   // the old colour is draining
+	domain     *Domain
+	member     *member
+	leaf, maps gate   // see grace.go
+	quiet      uint64 // the barrier that all gates have passed
 
 	lane slowLane
+	fds  []unix.PollFd
+	ts   unix.Timespec
 
 	stats PathStats
+
+	retired   sync.WaitGroup // references that were given back when the graph was exchanged
+	retireErr firstError
+}
+
+// firstError keeps the first error of several goroutines.
+type firstError struct{ err atomic.Pointer[error] }
+
+func (f *firstError) put(err error) {
+	if err != nil {
+		f.err.CompareAndSwap(nil, &err)
+	}
+}
+
+func (f *firstError) get() error {
+	if p := f.err.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // PathConfig says how a graph is opened for polling.
@@ -69,62 +87,46 @@ type PathStats struct {
 	Regens uint64 // times the graph was flattened again
 }
 
-type stageKind uint8
+// MaxDepth is how many requests a Path can have in flight.
+const MaxDepth = 1 << 16
 
-const (
-	stageMap stageKind = iota
-	stageFilter
-	stageLeaf
-	stageOpaque
-)
-
-type stage struct {
-	kind     stageKind
-	admitBit uint8   // filter: its bit in walk.admitted
-	belowMap bool    // filter: there is a mapper above it
-	next     int32   // filter: the stage below
-	children []int32 // map: the stage of each child
-	leaf     *leaf
-	mapper   Mapper
-	filter   Stage
-	ref      *Ref
-}
-
-type leaf struct {
-	q       Queue
-	ref     *Ref
-	batch   []*Request // to be submitted, in order; what the queue did not take stays at the front
-	mask    uint64     // request alignment - 1
-	memMask uint64
-	maxIO   uint32
-	ops     [OpNop + 1]bool
-}
-
-// QueueOps is implemented by leaf queues that can do more than read, write and flush.
-type QueueOps interface {
-	// Supports reports whether Submit takes the operation.
-	Supports(op Op) bool
-}
-
-// OpenPath flattens root. It is called on the Poller's locked thread, as are all methods of the Path.
+// OpenPath flattens root. It is called on the Poller's locked thread, as are all methods of the Path. root stays the caller's and may
+// be closed before the Path.
 func OpenPath(ctx context.Context, root *Ref, cfg PathConfig) (*Path, error) {
-	if cfg.Depth <= 0 || cfg.Depth > 1<<16 {
-		return nil, Errf(ErrRange, "queue depth %d: want 1 to 65536", cfg.Depth)
+	if cfg.Depth <= 0 || cfg.Depth > MaxDepth {
+		return nil, Errf(ErrRange, "queue depth %d: want 1 to %d", cfg.Depth, MaxDepth)
 	}
 	if cfg.Poller == nil {
 		return nil, errors.New("driver fault: a Path needs a Poller")
 	}
+	if root.closed.Load() {
+		return nil, root.wrap("open queue", 0, -1, &Error{Kind: ErrClosed, Len: -1})
+	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = min(cfg.Depth, 8)
 	}
-	p := &Path{root: root, cfg: cfg, domain: root.st.domain}
+	p := &Path{root: root.Clone(root.flags), cfg: cfg, domain: root.st.domain, clones: map[stageKey]*Ref{}}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.makeSlabs()
+	if err := p.lane.open(p.ctx, cfg.Workers, cfg.Depth+len(p.pieces)); err != nil {
+		p.cancel()
+		return nil, errors.Join(err, p.root.Close())
+	}
 	p.member = p.domain.join()
-	nPieces := max(64, 2*cfg.Depth)
-	p.walks = make([]walk, cfg.Depth)
-	p.freeWalks = make([]uint32, cfg.Depth)
+	p.leaf.post, p.maps.post = &p.member.leaf, &p.member.maps
+	if err := p.flatten(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Path) makeSlabs() {
+	depth := p.cfg.Depth
+	nPieces := max(64, 2*depth)
+	p.walks = make([]walk, depth)
+	p.freeWalks = make([]uint32, depth)
 	for i := range p.freeWalks {
-		p.freeWalks[i] = uint32(cfg.Depth - 1 - i)
+		p.freeWalks[i] = uint32(depth - 1 - i)
 	}
 	p.pieces = make([]Request, nPieces)
 	p.free = make([]*Request, nPieces)
@@ -132,128 +134,9 @@ func OpenPath(ctx context.Context, root *Ref, cfg PathConfig) (*Path, error) {
 		p.pieces[i].lane = lanePiece
 		p.free[i] = &p.pieces[i]
 	}
-	p.stalled = newFIFO(cfg.Depth)
-	p.timers.items = make([]timer, 0, cfg.Depth)
-	p.ready = make([]*Request, 0, cfg.Depth)
-	if err := p.lane.open(p.ctx, cfg.Workers, cfg.Depth+nPieces); err != nil {
-		p.domain.leave(p.member)
-		return nil, err
-	}
-	if err := p.flatten(); err != nil {
-		p.closeLeaves()
-		p.lane.close()
-		p.domain.leave(p.member)
-		return nil, err
-	}
-	return p, nil
-}
-
-// flatten compiles the graph into stages. Stage 0 is the root.
-func (p *Path) flatten() error {
-	p.gen = graphGen.Load()
-	p.stages = p.stages[:0]
-	p.simple, p.graced = true, false
-	seen := map[*nodeState]int32{}
-	admits := uint8(0)
-	var add func(ref *Ref, depth int, belowMap bool) (int32, error)
-	credits := 0
-	add = func(ref *Ref, depth int, belowMap bool) (int32, error) {
-		if at, ok := seen[ref.st]; ok {
-			return at, nil
-		}
-		if depth > maxDepth {
-			return 0, Errf(ErrUnsupported, "graph deeper than %d layers", maxDepth)
-		}
-		at := int32(len(p.stages))
-		if at > 254 {
-			return 0, Errf(ErrUnsupported, "graph of more than 254 nodes")
-		}
-		seen[ref.st] = at
-		p.stages = append(p.stages, stage{ref: ref, kind: stageOpaque})
-		switch n := ref.st.node.(type) {
-		case QueueOpener:
-			l, err := p.openLeaf(n, ref)
-			if errors.Is(err, ErrUnsupported) {
-				return at, nil // no polled plane in this configuration: the slow lane serves
-			}
-			if err != nil {
-				return 0, err
-			}
-			p.stages[at].kind, p.stages[at].leaf = stageLeaf, l
-			p.graced = p.graced || l.mask != 0
-		case Mapper:
-			var children []int32
-			for _, c := range n.Children() {
-				below := int32(-1)
-				if c.Ref != nil {
-					var err error
-					if below, err = add(c.Ref, depth+1, true); err != nil {
-						return 0, err
-					}
-				}
-				children = append(children, below)
-			}
-			st := &p.stages[at]
-			st.kind, st.mapper, st.children = stageMap, n, children
-			p.graced = true
-		case Stager:
-			f := n.Stage()
-			if f.Transform != nil || (belowMap && f.Observe != nil) || (belowMap && f.Admit != nil && credits > 0) {
-				return at, nil // the blocking methods do it
-			}
-			if belowMap && f.Admit != nil {
-				credits++
-			}
-			below, err := add(f.Child, depth+1, belowMap)
-			if err != nil {
-				return 0, err
-			}
-			st := &p.stages[at]
-			st.kind, st.filter, st.next, st.belowMap = stageFilter, f, below, belowMap
-			if f.Admit != nil {
-				if admits == 8 {
-					return 0, Errf(ErrUnsupported, "more than 8 throttles and delays in one graph")
-				}
-				st.admitBit = 1 << admits
-				admits++
-			}
-			if f.Admit != nil || f.Observe != nil {
-				p.simple = false
-			}
-		}
-		return at, nil
-	}
-	_, err := add(p.root, 0, false)
-	return err
-}
-
-const maxDepth = 200
-
-func (p *Path) openLeaf(n QueueOpener, ref *Ref) (*leaf, error) {
-	for _, l := range p.leaves {
-		if l.ref.st == ref.st {
-			return l, nil
-		}
-	}
-	q, err := n.OpenQueue(p.ctx, QueueConfig{Poller: p.cfg.Poller, Depth: p.cfg.Depth + len(p.pieces), Arenas: p.cfg.Arenas, Poll: p.cfg.Poll})
-	if err != nil {
-		return nil, ref.wrap("open queue", 0, -1, err)
-	}
-	lim := ref.st.info.Limits
-	l := &leaf{q: q, ref: ref, mask: uint64(ref.st.align - 1), memMask: uint64(ref.st.mem - 1), maxIO: 1 << 30}
-	if lim.MaxTransfer > 0 {
-		l.maxIO = uint32(ref.st.maxIO)
-	}
-	l.batch = make([]*Request, 0, p.cfg.Depth+len(p.pieces))
-	l.ops[OpRead], l.ops[OpWrite] = true, true
-	if s, ok := q.(QueueOps); ok {
-		for op := range l.ops {
-			l.ops[op] = l.ops[op] || s.Supports(Op(op))
-		}
-	}
-	ref.st.paths.Add(1)
-	p.leaves = append(p.leaves, l)
-	return l, nil
+	p.stalled = newFIFO(depth)
+	p.timers.items = make([]timer, 0, depth)
+	p.ready = newReadyRing(depth)
 }
 
 // Stats returns the counters.
@@ -287,58 +170,61 @@ func (p *Path) push(l *leaf) {
 	l.batch = l.batch[:copy(l.batch, l.batch[n:])]
 }
 
-// Wait returns when Poll may have something, at the latest after max (never by itself when max is negative).
-func (p *Path) Wait(max time.Duration) error {
-	if p.readyHead < len(p.ready) || p.lane.pending() || !p.stalled.empty() {
-		return nil
+// Wait returns when Poll may have something, at the latest after limit. With nothing in flight and no limit it returns at once.
+func (p *Path) Wait(limit time.Duration) error {
+	if !p.ready.empty() || p.lane.pending() || (!p.stalled.empty() && len(p.free) > 0) || (p.inFlight == 0 && limit < 0) {
+		return p.Kick()
 	}
 	if t, ok := p.timers.first(); ok {
 		left := time.Duration(t - Now())
 		if left <= 0 {
-			return nil
+			return p.Kick()
 		}
-		if max < 0 || left < max {
-			max = left
+		if limit < 0 || left < limit {
+			limit = left
 		}
+	}
+	if p.graced {
+		p.doze()
 	}
 	if len(p.leaves) == 1 && p.lane.idle() {
 		p.push(p.leaves[0])
-		return p.leaves[0].q.Wait(max) // kicks too
+		return p.leaves[0].q.Wait(limit) // kicks too
 	}
 	if err := p.Kick(); err != nil {
 		return err
 	}
-	return p.waitMany(max)
+	return p.waitMany(limit)
 }
 
 // waitMany waits for several leaves and the slow lane by poll(2).
-func (p *Path) waitMany(max time.Duration) error {
-	fds := make([]unix.PollFd, 0, len(p.leaves)+1)
+func (p *Path) waitMany(limit time.Duration) error {
+	p.fds = p.fds[:0]
 	for _, l := range p.leaves {
 		eq, ok := l.q.(EventQueue)
 		if !ok {
 			// A leaf that cannot be waited for together with others is looked at again soon.
-			if max < 0 || max > time.Millisecond {
-				max = time.Millisecond
+			if limit < 0 || limit > time.Millisecond {
+				limit = time.Millisecond
 			}
 			continue
 		}
 		if !eq.Arm() {
 			return nil
 		}
-		fds = append(fds, unix.PollFd{Fd: int32(eq.EventFD()), Events: unix.POLLIN})
+		p.fds = append(p.fds, unix.PollFd{Fd: int32(eq.EventFD()), Events: unix.POLLIN})
 	}
 	if !p.lane.arm() {
 		return nil
 	}
 	defer p.lane.disarm()
-	fds = append(fds, unix.PollFd{Fd: int32(p.lane.fd), Events: unix.POLLIN})
+	p.fds = append(p.fds, unix.PollFd{Fd: int32(p.lane.fd), Events: unix.POLLIN})
 	var ts *unix.Timespec
-	if max >= 0 {
-		t := unix.NsecToTimespec(int64(max))
-		ts = &t
+	if limit >= 0 {
+		p.ts = unix.NsecToTimespec(int64(limit))
+		ts = &p.ts
 	}
-	if _, err := unix.Ppoll(fds, ts, nil); err != nil && !errors.Is(err, unix.EINTR) {
+	if _, err := unix.Ppoll(p.fds, ts, nil); err != nil && !errors.Is(err, unix.EINTR) {
 		return err
 	}
 	return nil
@@ -362,80 +248,46 @@ func (p *Path) Close() error {
 	err := p.Drain()
 	p.lane.close()
 	p.cancel()
-	err = errors.Join(err, p.closeLeaves())
+	for _, l := range p.leaves {
+		err = errors.Join(err, p.closeLeaf(l))
+	}
+	p.leaves, p.stages = nil, nil
 	p.goIdle()
 	p.domain.leave(p.member)
-	return err
+	for _, ref := range p.clones {
+		err = errors.Join(err, ref.Close())
+	}
+	p.retired.Wait()
+	return errors.Join(err, p.retireErr.get(), p.root.Close())
 }
 
-func (p *Path) closeLeaves() error {
-	var err error
-	for _, l := range p.leaves {
-		l.ref.st.paths.Add(-1)
-		err = errors.Join(err, l.q.Close())
-	}
-	p.leaves = nil
-	return err
+// readyRing holds finished requests until they are polled; it never holds more than Depth.
+type readyRing struct {
+	items      []*Request // a power of two
+	head, tail uint32
 }
 
-// regenerate flattens again after a change of the graph; nothing is in flight.
-func (p *Path) regenerate() error {
-	p.stats.Regens++
-	if err := p.closeLeaves(); err != nil {
-		return err
+func newReadyRing(n int) readyRing {
+	size := 1
+	for size < n {
+		size *= 2
 	}
-	return p.flatten()
+	return readyRing{items: make([]*Request, size)}
 }
 
-// Flattened describes the stages for tests and `--verbose`: one word per stage, in order.
-func (p *Path) Flattened() []string {
-	var out []string
-	for i := range p.stages {
-		st := &p.stages[i]
-		word := map[stageKind]string{stageMap: "map", stageFilter: "filter", stageLeaf: "leaf", stageOpaque: "opaque"}[st.kind]
-		out = append(out, word+":"+st.ref.st.info.Driver)
-	}
-	return out
+func (q *readyRing) empty() bool { return q.head == q.tail }
+
+func (q *readyRing) push(r *Request) {
+	q.items[int(q.tail)&(len(q.items)-1)] = r
+	q.tail++
 }
 
-// goBusy and goIdle are the Path's side of grace.go.
-func (p *Path) goBusy() {
-	p.member.active.Store(1)
-	s := p.domain.seq.Load()
-	p.member.acked.Store(s)
-	p.seen, p.flipping = s, false
-}
-
-func (p *Path) goIdle() {
-	if p.member.active.Load() == 0 {
-		return
+func (q *readyRing) pop(done []*Request) int {
+	n := 0
+	for n < len(done) && q.head != q.tail {
+		done[n] = q.items[int(q.head)&(len(q.items)-1)]
+		q.head++
+		n++
 	}
-	p.flipping = false
-	p.member.active.Store(0)
-	if p.domain.waiting.Load() > 0 {
-		p.domain.notify()
-	}
-}
-
-// quiesce looks at the domain's barrier, once per Poll.
-func (p *Path) quiesce() {
-	if p.flipping && p.atLeaf[p.colour^1] == 0 {
-		p.flipping = false
-		p.member.acked.Store(p.seen)
-		if p.domain.waiting.Load() > 0 {
-			p.domain.notify()
-		}
-	}
-	if s := p.domain.seq.Load(); s != p.seen && !p.flipping {
-		p.seen = s
-		p.colour ^= 1
-		p.flipping = true
-		if p.atLeaf[p.colour^1] == 0 {
-			p.flipping = false
-			p.member.acked.Store(s)
-			if p.domain.waiting.Load() > 0 {
-				p.domain.notify()
-			}
-		}
-	}
+	return n
 }

@@ -11,10 +11,10 @@ func (p *Path) Poll(done []*Request) int {
 	if p.inFlight == 0 || len(done) == 0 {
 		return 0
 	}
-	if p.graced {
-		p.quiesce()
+	if p.graced && !p.leaf.busy {
+		p.goBusy()
 	}
-	n := p.takeReady(done)
+	n := p.ready.pop(done)
 	if p.timers.len() > 0 {
 		p.wakeTimers()
 	}
@@ -22,124 +22,172 @@ func (p *Path) Poll(done []*Request) int {
 		n = p.pollLeaf(l, done, n)
 	}
 	if p.lane.pending() {
-		for r := p.lane.take(); r != nil; {
-			next := r.next
-			r.next, r.ref = nil, nil
-			p.complete(r)
-			r = next
-		}
+		p.pollLane()
 	}
 	for !p.stalled.empty() && len(p.free) > 0 {
 		p.resume(p.stalled.pop())
 	}
-	if p.readyHead < len(p.ready) {
-		n += p.takeReady(done[n:])
+	for _, l := range p.leaves {
+		p.push(l)
+	}
+	if !p.ready.empty() {
+		n += p.ready.pop(done[n:])
 	}
 	p.inFlight -= n
-	if p.inFlight == 0 && p.graced {
-		p.goIdle()
+	if p.graced {
+		if p.inFlight == 0 {
+			p.goIdle()
+		} else {
+			p.quiesce()
+		}
 	}
 	return n
 }
 
-// pollLeaf takes one leaf's completions. Requests that are whole go straight into done.
+// pollLeaf takes one leaf's completions. Requests that are whole go straight into done; when that is full the rest waits in the leaf.
 func (p *Path) pollLeaf(l *leaf, done []*Request, n int) int {
 	for {
 		room := done[n:]
 		if len(room) == 0 {
-			return n // the caller's slice is full: the rest waits in the leaf
+			return n
 		}
 		k := l.q.Poll(room)
-		if k == 0 {
-			break
-		}
-		got := room[:k]
 		kept := 0
-		for _, r := range got {
-			p.atLeaf[r.lane&laneColour]--
-			r.lane &^= laneLeaf | laneColour
-			if r.lane&lanePiece == 0 && (r.Res == int32(r.Len) || r.Res < 0 || r.Op > OpWrite) {
+		for _, r := range room[:k] {
+			if r.lane&(lanePiece|laneShort|laneFUA) == 0 && r.Res == int32(r.Len) && r.Op != OpFlush {
+				p.leaf.n[r.lane&laneColour]--
 				if r.lane&laneMoved != 0 {
-					r.Off, r.lane = r.savedOff, r.lane&^laneMoved
+					r.Off = r.savedOff
 				}
-				if r.Res < 0 {
-					p.nameError(l, r)
-				}
-				room[kept] = r
-				kept++
+			} else if !p.leafDone(l, r) {
 				continue
 			}
-			p.completeAtLeaf(l, r)
+			room[kept] = r
+			kept++
 		}
 		n += kept
 		if k < len(room) {
-			break
+			return n
 		}
 	}
-	p.push(l)
-	return n
 }
 
-// nameError gives a leaf's errno the words that the blocking plane would have.
-func (p *Path) nameError(l *leaf, r *Request) {
-	if r.err == nil {
-		r.err = l.ref.wrap(r.Op.String(), r.Off, int64(r.Len), unix.Errno(-r.Res))
-	} else {
-		r.err = l.ref.wrap(r.Op.String(), r.Off, int64(r.Len), r.err)
+// leafDone handles everything at a leaf but whole requests that succeeded, and reports whether the caller's request is complete.
+func (p *Path) leafDone(l *leaf, r *Request) bool {
+	if r.Res >= 0 && r.Op <= OpWrite && uint32(r.Res) < r.Len && p.resend(l, r) {
+		return false // still at the leaf, under its colour
 	}
-}
-
-// completeAtLeaf handles pieces and short transfers.
-func (p *Path) completeAtLeaf(l *leaf, r *Request) {
+	p.leaf.n[r.lane&laneColour]--
+	r.lane &^= laneColour
+	if r.Op == OpFlush {
+		p.flushed(l, r)
+	}
 	if r.Res < 0 {
 		p.nameError(l, r)
-	} else if r.Op <= OpWrite && uint32(r.Res) < r.Len {
-		p.resend(l, r)
-		return
 	}
-	p.complete(r)
-}
-
-// resend sends the rest of a short transfer again, as a blocking call that knows about the end of a file.
-func (p *Path) resend(l *leaf, r *Request) {
-	p.stats.Resent++
-	moved := uint32(r.Res)
 	if r.lane&lanePiece != 0 {
-		r.Off, r.Buf, r.Len = r.Off+int64(moved), r.Buf.Add(moved), r.Len-moved
-		r.Res = 0
-		r.ref = l.ref
-		p.lane.send(r)
-		return
+		p.endPiece(r)
+		return false
 	}
-	// A whole request keeps its own fields: the rest becomes a piece of a walk.
-	leafOff := r.Off
-	if r.lane&laneMoved != 0 {
-		r.Off, r.lane = r.savedOff, r.lane&^laneMoved
-	}
-	if len(p.free) == 0 {
-		r.Fail(l.ref.wrap(r.Op.String(), leafOff, int64(r.Len), Errf(ErrIO, "short transfer of %d bytes", moved)))
-		p.finish(r)
-		return
-	}
-	i := p.freeWalks[len(p.freeWalks)-1]
-	p.freeWalks = p.freeWalks[:len(p.freeWalks)-1]
-	p.walks[i] = walk{req: r, cursor: r.Len, pieces: 1, admitted: 0xff}
-	r.walk = i + 1
-	q := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	q.Off, q.Len, q.Op, q.Flags, q.Buf = leafOff+int64(moved), r.Len-moved, r.Op, r.Flags, r.Buf.Add(moved)
-	q.lane, q.walk = lanePiece, i+1
-	q.reset()
-	q.ref = l.ref
-	p.lane.send(q)
+	r.undo()
+	return true
 }
 
-// complete ends a piece, or a whole request that came through the slow lane.
-func (p *Path) complete(r *Request) {
-	if r.lane&lanePiece == 0 {
-		p.finish(r)
-		return
+// flushed tells every reference to the node of a flush that failed, and this Path of one that failed elsewhere.
+func (p *Path) flushed(l *leaf, r *Request) {
+	var err error
+	if r.Res < 0 {
+		if err = r.err; err == nil {
+			err = unix.Errno(-r.Res)
+		}
 	}
+	if err = l.ref.flushed(err); err != nil && r.Res >= 0 {
+		r.Fail(err)
+	}
+}
+
+// undo gives the caller's fields back.
+func (r *Request) undo() {
+	if r.lane&laneShort != 0 {
+		r.Buf, r.Len = r.savedBuf, r.savedLen
+		if r.Res >= 0 {
+			r.Res = int32(r.Len)
+		}
+	}
+	if r.lane&(laneMoved|laneShort) != 0 {
+		r.Off = r.savedOff
+	}
+	if r.lane&laneFUA != 0 {
+		r.Flags &^= FUA
+	}
+	r.lane &^= laneUndo
+}
+
+// nameError gives a leaf's error the words that the blocking plane would have.
+func (p *Path) nameError(l *leaf, r *Request) {
+	if r.err == nil {
+		r.err = unix.Errno(-r.Res)
+	}
+	r.err = l.ref.wrap(r.Op.String(), r.Off, int64(r.Len), r.err)
+}
+
+// maxTries is how often a transfer that moves nothing is sent again.
+const maxTries = 3
+
+// resend sends the rest of a short transfer again. What lies beyond the end of the leaf reads as zeroes. It reports whether the request
+// is at the leaf again; else it is complete.
+func (p *Path) resend(l *leaf, r *Request) bool {
+	moved := uint32(r.Res)
+	if r.Op == OpRead && r.Off+int64(moved) >= l.ref.Size() {
+		p.stats.Zeroed++
+		if b := dma.Bytes(r.Buf.Add(moved), int(r.Len-moved)); b != nil {
+			clear(b)
+		}
+		r.Res = int32(r.Len)
+		return false
+	}
+	moved &^= uint32(l.mask)
+	if moved == 0 {
+		if r.tries++; r.tries > maxTries {
+			r.Fail(Errf(ErrIO, "%d of %d bytes moved", r.Res, r.Len))
+			return false
+		}
+	} else {
+		r.tries = 0
+	}
+	p.stats.Resent++
+	if r.lane&(lanePiece|laneShort) == 0 {
+		if r.lane&laneMoved == 0 {
+			r.savedOff = r.Off
+		}
+		r.savedBuf, r.savedLen = r.Buf, r.Len
+		r.lane |= laneShort
+	}
+	r.Off, r.Buf, r.Len, r.Res = r.Off+int64(moved), r.Buf.Add(moved), r.Len-moved, 0
+	l.batch = append(l.batch, r)
+	return true
+}
+
+// pollLane takes what the slow lane has finished.
+func (p *Path) pollLane() {
+	for r := p.lane.take(); r != nil; {
+		next := r.next
+		r.next, r.ref = nil, nil
+		if r.lane&laneMapped != 0 {
+			p.maps.n[r.lane&laneColour]--
+			r.lane &^= laneMapped | laneColour
+		}
+		if r.lane&lanePiece != 0 {
+			p.endPiece(r)
+		} else {
+			p.ready.push(r)
+		}
+		r = next
+	}
+}
+
+// endPiece takes a finished piece back, and ends its walk with the last one.
+func (p *Path) endPiece(r *Request) {
 	i := r.walk - 1
 	w := &p.walks[i]
 	w.pieces--
@@ -148,10 +196,7 @@ func (p *Path) complete(r *Request) {
 	}
 	r.err = nil
 	p.free = append(p.free, r)
-	if w.pieces > 0 {
-		return
-	}
-	if !w.parked && (w.res != 0 || w.cursor >= w.req.Len) {
+	if w.pieces == 0 && !w.parked && (w.res != 0 || w.cursor >= w.req.Len) {
 		p.endWalk(i)
 	}
 }
@@ -160,11 +205,12 @@ func (p *Path) complete(r *Request) {
 func (p *Path) endWalk(i uint32) {
 	w := &p.walks[i]
 	r := w.req
-	if w.res < 0 {
+	switch {
+	case w.res < 0:
 		r.Res, r.err = w.res, w.err
-	} else if r.Op <= OpWrite {
+	case r.Op <= OpWrite:
 		r.Res = int32(r.Len)
-	} else {
+	default:
 		r.Res = 0
 	}
 	if !p.simple {
@@ -173,29 +219,22 @@ func (p *Path) endWalk(i uint32) {
 	w.req, w.err = nil, nil
 	p.freeWalks = append(p.freeWalks, i)
 	r.walk = 0
-	p.finish(r)
+	p.ready.push(r)
 }
 
-// observe tells the filters above the first mapper; below one, a filter that observes is opaque (see flatten).
+// observe tells the filters above the first mapper that the request passed; those whose blocking methods were called know already. Below
+// a mapper, a filter that observes is opaque (see flatten).
 func (p *Path) observe(w *walk, r *Request) {
 	off := r.Off
 	for st := &p.stages[0]; st.kind == stageFilter; st = &p.stages[st.next] {
+		if !st.passesOther(r) || (r.Op == OpWrite && st.rules&ruleSlow != 0) {
+			return
+		}
 		if st.filter.Observe != nil {
 			st.filter.Observe.Observe(r.Op, off, int64(r.Len), w.started, Now(), r.Err())
 		}
 		off += st.filter.Shift
 	}
-}
-
-func (p *Path) finish(r *Request) { p.ready = append(p.ready, r) }
-
-func (p *Path) takeReady(done []*Request) int {
-	n := copy(done, p.ready[p.readyHead:])
-	p.readyHead += n
-	if p.readyHead == len(p.ready) {
-		p.ready, p.readyHead = p.ready[:0], 0
-	}
-	return n
 }
 
 func (p *Path) wakeTimers() {
@@ -212,9 +251,9 @@ func (p *Path) wakeTimers() {
 // execute runs a slow-lane request; called on a worker.
 func (r *Request) execute(l *slowLane) {
 	var p []byte
-	if r.Op <= OpWrite {
-		if p = dma.Bytes(r.Buf, int(r.Len)); p == nil && r.Len > 0 {
-			r.Fail(Errf(ErrClosed, "buffer %#x is in no open arena", uint64(r.Buf)))
+	if r.Op <= OpWrite && r.Len > 0 {
+		if p = dma.Bytes(r.Buf, int(r.Len)); p == nil {
+			r.Fail(errNoBuffer(r.Buf))
 			return
 		}
 	}

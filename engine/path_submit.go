@@ -15,8 +15,19 @@ type walk struct {
 	parked   bool  // among the timers, or stalled
 }
 
-// Submit takes requests in order; fewer than all means that Depth is reached (or that the graph is being exchanged).
+// Submit takes requests in order; fewer than all means that Depth is reached, or that the graph is being exchanged and what is in
+// flight has to end first.
 func (p *Path) Submit(reqs []*Request) int {
+	if room := p.cfg.Depth - p.inFlight; len(reqs) > room {
+		reqs = reqs[:room]
+	}
+	if len(reqs) == 0 {
+		return 0
+	}
+	if p.graced && !p.leaf.busy {
+		p.goBusy()
+	}
+	// After goBusy, so that a child whose exchange is not seen here stays until this Path is quiescent.
 	if graphGen.Load() != p.gen {
 		if p.inFlight > 0 {
 			return 0
@@ -24,21 +35,17 @@ func (p *Path) Submit(reqs []*Request) int {
 		if err := p.regenerate(); err != nil {
 			return p.failAll(reqs, err)
 		}
-	}
-	room := p.cfg.Depth - p.inFlight
-	if len(reqs) > room {
-		reqs = reqs[:room]
-	}
-	if len(reqs) == 0 {
-		return 0
-	}
-	if p.graced && p.member.active.Load() == 0 {
-		p.goBusy()
+		switch {
+		case !p.graced:
+			p.goIdle()
+		case !p.leaf.busy:
+			p.goBusy()
+		}
 	}
 	p.inFlight += len(reqs)
 	size := p.root.st.node.Size()
 	for _, r := range reqs {
-		r.lane, r.walk = 0, 0
+		r.lane, r.walk, r.tries = 0, 0, 0
 		r.reset()
 		p.submit(r, size)
 	}
@@ -49,142 +56,176 @@ func (p *Path) Submit(reqs []*Request) int {
 }
 
 func (p *Path) failAll(reqs []*Request, err error) int {
-	reqs = reqs[:min(len(reqs), p.cfg.Depth-p.inFlight)]
+	p.inFlight += len(reqs)
 	for _, r := range reqs {
 		r.lane, r.walk = 0, 0
 		r.Fail(err)
-		p.finish(r)
+		p.ready.push(r)
 	}
-	p.inFlight += len(reqs)
 	return len(reqs)
 }
 
+// submit sends a read or write that is one run on its way without a walk; all else is handed on.
 func (p *Path) submit(r *Request, size int64) {
-	if uint64(r.Off)+uint64(r.Len) > uint64(size) && !p.mayPass(r, size) {
+	n := int64(r.Len)
+	if r.Op > OpWrite || n == 0 || r.Off < 0 || r.Off > size-n || !p.simple {
+		p.submitOther(r, size)
 		return
+	}
+	off, flags := r.Off, r.Flags
+	st := &p.stages[0]
+	for {
+		if r.Op == OpWrite && st.rules != 0 {
+			if st.rules&ruleSlow != 0 {
+				break
+			}
+			flags |= FUA
+		}
+		if st.kind == stageMap {
+			m, ok := st.mapper.Map(r.Op, off, n)
+			if !ok {
+				break
+			}
+			if m.Len != n || m.Kind != MapData || (m.NeedFlush && flags&FUA != 0) || int(m.Child) >= len(st.children) {
+				if m.Kind == MapZero && m.Len == n && r.Op == OpRead {
+					p.zeroWhole(r)
+				} else {
+					p.startWalk(r)
+				}
+				return
+			}
+			below := st.children[m.Child]
+			if below < 0 {
+				break
+			}
+			off, st = m.Off, &p.stages[below]
+			continue
+		}
+		if st.kind == stageFilter {
+			if st.belowMap && off > st.ref.Size()-n {
+				break
+			}
+			off, st = off+st.filter.Shift, &p.stages[st.next]
+			continue
+		}
+		if st.kind == stageLeaf && st.takes(r, off, flags) {
+			if off != r.Off {
+				r.savedOff, r.Off = r.Off, off
+				r.lane |= laneMoved
+			}
+			if flags != r.Flags {
+				r.Flags = flags
+				r.lane |= laneFUA
+			}
+			p.stats.Direct++
+			p.toLeaf(st.leaf, r)
+			return
+		}
+		break
+	}
+	// The blocking methods of this stage's node do it.
+	if off == r.Off && flags == r.Flags {
+		p.slow(r, st)
+		return
+	}
+	p.startWalk(r)
+}
+
+// submitOther decides about what is no plain read or write inside the node.
+func (p *Path) submitOther(r *Request, size int64) {
+	n, root := int64(r.Len), &p.stages[0]
+	if r.Op > OpNop {
+		r.Fail(p.root.wrap("request", r.Off, n, Errf(ErrUnsupported, "operation %d", r.Op)))
+		p.ready.push(r)
+		return
+	}
+	if r.Op != OpFlush && r.Op != OpNop {
+		if r.Off < 0 || r.Off > size-n {
+			p.pastEnd(r, size)
+			return
+		}
+		if n == 0 {
+			if r.Op == OpWrite && r.Flags&FUA != 0 {
+				p.slow(r, root)
+				return
+			}
+			p.ready.push(r)
+			return
+		}
 	}
 	if !p.simple {
 		p.startWalk(r)
 		return
 	}
-	if r.Op == OpNop && p.stages[0].kind != stageLeaf {
-		p.nop(r)
-		return
+	st, off := root, r.Off
+	for st.kind == stageFilter && st.passesOther(r) {
+		off, st = off+st.filter.Shift, &p.stages[st.next]
 	}
-	st := &p.stages[0]
-	off, n := r.Off, int64(r.Len)
-	for st.kind == stageMap {
-		if r.Op > OpWrite {
-			p.slowWhole(r, st)
-			return
-		}
-		m, ok := st.mapper.Map(r.Op, off, n)
-		if !ok {
-			if n == int64(r.Len) {
-				p.slowWhole(r, st)
-			} else {
-				p.startWalk(r)
-			}
-			return
-		}
-		if m.Len < n || (m.NeedFlush && r.Flags&FUA != 0) {
-			p.startWalk(r)
-			return
-		}
-		if m.Kind == MapZero {
-			p.stats.Zeroed++
-			clear(dma.Bytes(r.Buf, int(r.Len)))
-			r.Res = int32(r.Len)
-			p.finish(r)
-			return
-		}
-		off = m.Off
-		st = &p.stages[st.children[m.Child]]
-	}
-	for st.kind == stageFilter { // simple: only shifts
-		off += st.filter.Shift
-		st = &p.stages[st.next]
-		if st.kind == stageMap {
-			p.startWalk(r)
-			return
-		}
-	}
-	if st.kind != stageLeaf || !p.leafTakes(st.leaf, r, off) {
+	switch {
+	case st.kind == stageLeaf && st.takesOther(r, off):
 		if off != r.Off {
-			p.startWalk(r)
-			return
+			r.savedOff, r.Off = r.Off, off
+			r.lane |= laneMoved
 		}
-		p.slowWhole(r, st)
-		return
+		p.stats.Direct++
+		p.toLeaf(st.leaf, r)
+	case r.Op == OpNop:
+		p.ready.push(r)
+	case off == r.Off || r.Op == OpFlush:
+		p.slow(r, st)
+	default:
+		p.startWalk(r)
 	}
-	if off != r.Off {
-		r.savedOff, r.Off = r.Off, off
-		r.lane |= laneMoved
-	}
-	p.stats.Direct++
-	p.toLeaf(st.leaf, r)
 }
 
-// leafTakes reports whether a whole request may go to the leaf as it is.
-func (p *Path) leafTakes(l *leaf, r *Request, off int64) bool {
-	if !l.ops[r.Op] || r.Len > l.maxIO {
+// pastEnd decides about a request that is not inside the node: growable nodes take writes through the slow lane, all else is an error.
+func (p *Path) pastEnd(r *Request, size int64) {
+	if (r.Op == OpWrite || r.Op == OpZero) && r.Off >= 0 && p.root.st.info.Caps.Has(CapGrowable) {
+		p.slow(r, &p.stages[0])
+		return
+	}
+	r.Fail(p.root.wrap(r.Op.String(), r.Off, int64(r.Len), Errf(ErrRange, "the end is at %#x", size)))
+	p.ready.push(r)
+}
+
+// zeroWhole completes a read of zeroes in place.
+func (p *Path) zeroWhole(r *Request) {
+	p.stats.Zeroed++
+	p.zero(r, r.Buf, r.Len)
+	p.ready.push(r)
+}
+
+// zero fills a buffer with zeroes and sets the result.
+func (p *Path) zero(r *Request, h dma.Handle, n uint32) bool {
+	b := dma.Bytes(h, int(n))
+	if b == nil {
+		r.Fail(errNoBuffer(h))
 		return false
 	}
-	switch r.Op {
-	case OpNop, OpFlush:
-		return true
-	case OpDiscard:
-		return l.ref.Writable() && l.ref.flags.Discard && (uint64(off)|uint64(r.Len))&l.mask == 0
-	case OpZero:
-		return l.ref.Writable() && (uint64(off)|uint64(r.Len))&l.mask == 0
-	case OpRead, OpWrite:
-	}
-	if (uint64(off)|uint64(r.Len))&l.mask != 0 || r.Buf.Offset()&l.memMask != 0 {
-		return false
-	}
-	if r.Op == OpWrite {
-		fua := r.Flags&FUA != 0
-		if !l.ref.Writable() || (fua && !l.ref.st.info.Caps.Has(CapFUA)) || (!fua && l.ref.flags.Cache.WriteThrough) {
-			return false
-		}
-		return l.mask == 0 || !l.ref.st.locks.blocks(off, int64(r.Len))
-	}
+	clear(b)
+	r.Res = int32(n)
 	return true
 }
 
-// mayPass decides about a request that reaches past the end: growable nodes take writes through the slow lane, all else is an error.
-// It reports whether the walk should go on.
-func (p *Path) mayPass(r *Request, size int64) bool {
-	if r.Op == OpFlush || r.Op == OpNop {
-		return true
-	}
-	if r.Op == OpWrite && r.Off >= 0 && p.root.st.info.Caps.Has(CapGrowable) {
-		return true
-	}
-	r.Fail(p.root.wrap(r.Op.String(), r.Off, int64(r.Len), Errf(ErrRange, "the end is at %#x", size)))
-	p.finish(r)
-	return false
+func errNoBuffer(h dma.Handle) error {
+	return Errf(ErrClosed, "buffer %#x is in no open arena", uint64(h))
 }
 
-// nop goes through the stages without data and completes.
-func (p *Path) nop(r *Request) {
-	r.Res = 0
-	p.finish(r)
-}
-
-// slowWhole sends a request to the slow lane as it is.
-func (p *Path) slowWhole(r *Request, st *stage) {
+// slow sends a request to the slow lane, to the blocking methods of a stage's node. Below a mapper it goes on using a look-up.
+func (p *Path) slow(r *Request, st *stage) {
 	p.stats.Slow++
 	r.ref = st.ref
+	if st.belowMap {
+		p.holdMaps()
+		r.lane |= laneMapped | p.maps.colour
+		p.maps.n[p.maps.colour]++
+	}
 	p.lane.send(r)
 }
 
 func (p *Path) toLeaf(l *leaf, r *Request) {
-	r.lane |= laneLeaf
-	if p.colour != 0 {
-		r.lane |= laneColour
-	}
-	p.atLeaf[p.colour]++
+	r.lane |= p.leaf.colour
+	p.leaf.n[p.leaf.colour&1]++
 	l.batch = append(l.batch, r)
 }
 
@@ -199,6 +240,12 @@ func (p *Path) hold(i uint32, at int64) {
 	p.walks[i].parked = true
 	p.stats.Waited++
 	p.timers.push(at, i)
+}
+
+// stall parks a walk until a piece is free.
+func (p *Path) stall(i uint32) {
+	p.walks[i].parked = true
+	p.stalled.push(i)
 }
 
 func (p *Path) startWalk(r *Request) {
@@ -223,8 +270,7 @@ func (p *Path) advance(i uint32) {
 	}
 	for w.cursor < r.Len && w.res == 0 {
 		if len(p.free) == 0 {
-			w.parked = true
-			p.stalled.push(i)
+			p.stall(i)
 			return
 		}
 		if !p.step(i, w, r) {
@@ -238,50 +284,67 @@ func (p *Path) advance(i uint32) {
 
 // step hands on one run of a read or write. False means that an admitter holds the walk back.
 func (p *Path) step(i uint32, w *walk, r *Request) bool {
-	off, n := r.Off+int64(w.cursor), int64(r.Len-w.cursor)
+	run := run{off: r.Off + int64(w.cursor), n: int64(r.Len - w.cursor), flags: r.Flags}
 	st := &p.stages[0]
-	needFlush := false
 	for {
+		if r.Op == OpWrite && st.rules != 0 {
+			if st.rules&ruleSlow != 0 {
+				p.piece(i, w, r, st, run, true)
+				return true
+			}
+			run.flags |= FUA
+		}
 		switch st.kind {
 		case stageFilter:
-			at, held := p.admit(st, w, r.Op, n)
-			if held {
+			if st.belowMap && run.off > st.ref.Size()-run.n {
+				p.piece(i, w, r, st, run, true)
+				return true
+			}
+			if at, held := p.admit(st, w, r.Op, run.n); held {
 				p.hold(i, at)
 				return false
 			}
-			if st.belowMap {
-				n = min(n, w.credit)
+			if st.belowMap && st.filter.Admit != nil {
+				run.n, run.credited = min(run.n, w.credit), true
 			}
-			off += st.filter.Shift
+			run.off += st.filter.Shift
 			st = &p.stages[st.next]
-			continue
 		case stageMap:
-			m, ok := st.mapper.Map(r.Op, off, n)
+			m, ok := st.mapper.Map(r.Op, run.off, run.n)
+			if ok {
+				ok = m.Len > 0 && int(m.Child) < len(st.children) && (m.Kind == MapData || r.Op == OpRead)
+			}
 			if !ok {
-				p.piece(i, w, r, st, off, n, true)
+				p.piece(i, w, r, st, run, true)
 				return true
 			}
-			n = min(n, m.Len)
+			run.n = min(run.n, m.Len)
 			if m.Kind == MapZero {
-				p.stats.Zeroed++
-				clear(dma.Bytes(r.Buf.Add(w.cursor), int(n)))
-				w.cursor += uint32(n)
+				p.zeroRun(w, r, run)
 				return true
 			}
-			needFlush = needFlush || m.NeedFlush
-			off = m.Off
-			st = &p.stages[st.children[m.Child]]
-			continue
+			below := st.children[m.Child]
+			if below < 0 || (m.NeedFlush && run.flags&FUA != 0) {
+				p.piece(i, w, r, st, run, true)
+				return true
+			}
+			run.off, st = m.Off, &p.stages[below]
 		case stageOpaque:
-			p.piece(i, w, r, st, off, n, true)
+			p.piece(i, w, r, st, run, true)
 			return true
 		case stageLeaf:
-			slow := needFlush && r.Flags&FUA != 0
-			n = min(n, int64(st.leaf.maxIO))
-			p.piece(i, w, r, st, off, n, slow)
+			run.n = min(run.n, int64(st.leaf.maxIO))
+			p.piece(i, w, r, st, run, false)
 			return true
 		}
 	}
+}
+
+// run is a part of a request on its way down.
+type run struct {
+	off, n   int64
+	flags    WriteFlags
+	credited bool // uses an admitter's credit
 }
 
 // admit asks a filter's admitter: once per request above the mappers, once per run below one, where what is let through is kept as
@@ -304,32 +367,53 @@ func (p *Path) admit(st *stage, w *walk, op Op, n int64) (int64, bool) {
 	return at, at > now
 }
 
-// piece sends one run on its way.
-func (p *Path) piece(i uint32, w *walk, r *Request, st *stage, off, n int64, slow bool) {
+// take moves a walk on over a run.
+func (w *walk) take(run run) {
+	w.cursor += uint32(run.n)
+	if run.credited {
+		w.credit -= run.n
+	}
+}
+
+// zeroRun completes a run of zeroes in place.
+func (p *Path) zeroRun(w *walk, r *Request, run run) {
+	p.stats.Zeroed++
+	if !p.zero(r, r.Buf.Add(w.cursor), uint32(run.n)) {
+		w.res, w.err = r.Res, r.err
+	}
+	w.take(run)
+}
+
+// newPiece takes a piece from the slab; there is one.
+func (p *Path) newPiece(i uint32, w *walk, r *Request) *Request {
 	q := p.free[len(p.free)-1]
 	p.free = p.free[:len(p.free)-1]
-	q.Off, q.Len, q.Op, q.Flags = off, uint32(n), r.Op, r.Flags
-	q.Buf = r.Buf.Add(w.cursor)
-	q.lane, q.walk = lanePiece, i+1
+	q.Op, q.lane, q.tries, q.walk = r.Op, lanePiece, 0, i+1
 	q.reset()
-	w.cursor += uint32(n)
-	w.credit = max(0, w.credit-n)
 	w.pieces++
-	if slow || st.kind != stageLeaf || !p.leafTakes(st.leaf, q, off) {
-		p.slowWhole(q, st)
+	return q
+}
+
+// piece sends one run on its way: to the stage's leaf, or to its blocking methods.
+func (p *Path) piece(i uint32, w *walk, r *Request, st *stage, run run, slow bool) {
+	q := p.newPiece(i, w, r)
+	q.Off, q.Len, q.Flags, q.Buf = run.off, uint32(run.n), run.flags, r.Buf.Add(w.cursor)
+	w.take(run)
+	if slow || !st.takes(q, run.off, run.flags) {
+		p.slow(q, st)
 		return
 	}
 	p.stats.Pieces++
 	p.toLeaf(st.leaf, q)
 }
 
-// advanceWhole handles flush, discard, zeroes and nops of graphs with filters: admitted stage by stage, then done by the first node that
-// is not a filter.
+// advanceWhole handles flush, discard, zeroes and nops: admitted stage by stage, then done by the first node that is not a filter, or
+// that has its own word on the operation.
 func (p *Path) advanceWhole(i uint32) {
 	w := &p.walks[i]
 	r := w.req
 	st, off := &p.stages[0], r.Off
-	for st.kind == stageFilter {
+	for st.kind == stageFilter && st.passesOther(r) {
 		if r.Op != OpFlush {
 			if at, held := p.admit(st, w, r.Op, int64(r.Len)); held {
 				p.hold(i, at)
@@ -339,26 +423,23 @@ func (p *Path) advanceWhole(i uint32) {
 		off += st.filter.Shift
 		st = &p.stages[st.next]
 	}
-	w.cursor = r.Len
-	if r.Op == OpNop {
+	fast := st.kind == stageLeaf && st.takesOther(r, off)
+	if r.Op == OpNop && !fast {
+		w.cursor = r.Len
 		p.endWalk(i)
 		return
 	}
 	if len(p.free) == 0 {
-		w.cursor, w.parked = 0, true
-		p.stalled.push(i)
+		p.stall(i)
 		return
 	}
-	q := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	q.Off, q.Len, q.Op, q.Flags, q.Buf = off, r.Len, r.Op, r.Flags, 0
-	q.lane, q.walk = lanePiece, i+1
-	q.reset()
-	w.pieces++
-	if st.kind == stageLeaf && p.leafTakes(st.leaf, q, off) {
+	q := p.newPiece(i, w, r)
+	q.Off, q.Len, q.Flags, q.Buf = off, r.Len, r.Flags, 0
+	w.cursor = r.Len
+	if fast {
 		p.stats.Pieces++
 		p.toLeaf(st.leaf, q)
 		return
 	}
-	p.slowWhole(q, st)
+	p.slow(q, st)
 }

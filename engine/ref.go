@@ -31,6 +31,14 @@ type nodeState struct {
 	locks  rangeLock
 	paths  atomic.Int32 // how many Paths have this node as a leaf
 	refs   atomic.Int32
+
+	flushFailure atomic.Pointer[flushFailure] // the last one
+}
+
+// flushFailure is a flush that failed. The system reports it once, but what it lost concerns every user of the node.
+type flushFailure struct {
+	turn uint64 // counts from 1
+	err  error
 }
 
 // Ref is one user's checked reference to a node: the only way from one layer to the next. Its methods may be called from many
@@ -40,13 +48,15 @@ type Ref struct {
 	flags  OpenFlags
 	format bool // the user is a format driver: reading past the end gives zeroes
 	closed atomic.Bool
+
+	flushSeen atomic.Uint64 // turn of the last flush failure that this user knows of
 }
 
 // graphGen counts changes of any graph; Paths flatten again when it moves.
 var graphGen atomic.Uint64
 
 // GraphChanged tells Paths that children were exchanged. A driver calls it after it publishes the new child and before it closes the
-// old one (which it does by [Domain.Defer]).
+// old one (which it does by [Ref.Retire]).
 func GraphChanged() { graphGen.Add(1) }
 
 // NewRef wraps a node that was made without the registry, as tests and tools do. flags.Write must agree with what the node allows.
@@ -55,7 +65,11 @@ func NewRef(n Node, flags OpenFlags) *Ref { return newRef(n, flags, DefaultDomai
 func newRef(n Node, flags OpenFlags, d *Domain) *Ref {
 	info := n.Info()
 	st := &nodeState{node: n, info: info, align: max(1, info.Limits.RequestAlign), mem: max(1, info.Limits.MemAlign), domain: d}
-	st.maxIO = int64(info.Limits.MaxTransfer) / int64(st.align) * int64(st.align)
+	// A transfer that is cut goes on at an address that fits again.
+	st.maxIO = alignDown(int64(info.Limits.MaxTransfer), int64(max(st.align, st.mem)))
+	if st.maxIO == 0 {
+		st.maxIO = alignDown(int64(info.Limits.MaxTransfer), int64(st.align))
+	}
 	if st.maxIO == 0 {
 		st.maxIO = 1 << 62
 	}
@@ -67,7 +81,9 @@ func newRef(n Node, flags OpenFlags, d *Domain) *Ref {
 // Clone makes another reference to the same node; the node is closed with its last reference.
 func (r *Ref) Clone(flags OpenFlags) *Ref {
 	r.st.refs.Add(1)
-	return &Ref{st: r.st, flags: flags}
+	c := &Ref{st: r.st, flags: flags, format: r.format}
+	c.flushSeen.Store(r.flushSeen.Load())
+	return c
 }
 
 // Node returns the node itself, for control-plane capabilities: r.Node().(Snapshotter). Data calls go through the Ref.
@@ -99,23 +115,40 @@ func (r *Ref) Close() error {
 	return r.wrap("close", 0, -1, r.st.node.Close())
 }
 
+// Retire gives the reference back after a grace period; report, which may be nil, is then told what came of it. What matters of a node
+// that was written to is flushed before.
+func (r *Ref) Retire(report func(error)) {
+	r.st.domain.Defer(func() {
+		// On its own: the node may be the last user of others, and wait for what they have deferred.
+		go func() {
+			if err := r.Close(); report != nil {
+				report(err)
+			}
+		}()
+	})
+}
+
 // wrap adds operation, driver, node and place to an error, once: what a layer below has said stands.
 func (r *Ref) wrap(op string, off, n int64, err error) error {
 	if err == nil {
 		return nil
 	}
 	e := &Error{Op: op, Driver: r.st.info.Driver, Node: r.st.info.Filename, Off: off, Len: n, Cause: err}
-	var inner *Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*Error](err); ok {
 		if inner.Op != "" {
 			return err
 		}
-		e.Kind, e.Cause = inner.Kind, inner.Cause
+		if e.Kind = inner.Kind; error(inner) == err { //nolint:errorlint // the fact itself, not one inside a longer sentence
+			e.Cause = inner.Cause
+		}
 		return e
 	}
 	e.Kind = KindOf(err)
 	return e
 }
+
+// maxEnd is where the last byte of any node ends: rounding up to an alignment must not overflow.
+const maxEnd = (1<<63 - 1) &^ (1<<30 - 1)
 
 // check verifies a range against the node; grow says that the operation may extend it.
 func (r *Ref) check(op string, off, n int64, write bool) error {
@@ -125,7 +158,7 @@ func (r *Ref) check(op string, off, n int64, write bool) error {
 	if write && !r.Writable() {
 		return r.wrap(op, off, n, &Error{Kind: ErrReadOnly, Len: -1})
 	}
-	if off < 0 || n < 0 || off > (1<<63-1)-n {
+	if off < 0 || n < 0 || off > maxEnd-n {
 		return r.wrap(op, off, n, Errf(ErrRange, "offset and length make no range"))
 	}
 	size := r.st.node.Size()
@@ -139,6 +172,12 @@ func (r *Ref) check(op string, off, n int64, write bool) error {
 func (r *Ref) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err := r.check("read", off, int64(len(p)), false); err != nil {
 		return err
+	}
+	if r.format {
+		// Below a format the end is the end of the data, not an error; the node is asked for what it has.
+		n := min(int64(len(p)), max(0, r.Size()-off))
+		clear(p[n:])
+		p = p[:n]
 	}
 	return r.wrap("read", off, int64(len(p)), r.read(ctx, p, off))
 }
@@ -154,6 +193,9 @@ func (r *Ref) readTail(ctx context.Context, p []byte, off int64) error {
 }
 
 func (r *Ref) read(ctx context.Context, p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
 	if !r.st.fits(p, off) {
 		return r.readBounced(ctx, p, off)
 	}
@@ -183,11 +225,7 @@ func (r *Ref) WriteAt(ctx context.Context, p []byte, off int64, flags WriteFlags
 		return err
 	}
 	if flags&Compressed != 0 {
-		cw, ok := r.st.node.(CompressedWriter)
-		if !ok {
-			return r.wrap("write", off, n, Errf(ErrUnsupported, "driver %s does not write compressed", r.st.info.Driver))
-		}
-		return r.wrap("write", off, n, cw.WriteCompressed(ctx, p, off))
+		return r.writeCompressed(ctx, p, off, flags)
 	}
 	if r.flags.DetectZeroes != DetectOff && n > 0 && IsZero(p) {
 		if r.flags.DetectZeroes == DetectUnmap {
@@ -205,6 +243,26 @@ func (r *Ref) WriteAt(ctx context.Context, p []byte, off int64, flags WriteFlags
 	return nil
 }
 
+func (r *Ref) writeCompressed(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	n := int64(len(p))
+	cw, ok := r.st.node.(CompressedWriter)
+	if !ok {
+		return r.wrap("write", off, n, Errf(ErrUnsupported, "driver %s does not write compressed", r.st.info.Driver))
+	}
+	if n > 0 {
+		tok := r.st.domain.Enter()
+		err := cw.WriteCompressed(ctx, p, off)
+		r.st.domain.Exit(tok)
+		if err != nil {
+			return r.wrap("write", off, n, err)
+		}
+	}
+	if flags&FUA != 0 || r.flags.Cache.WriteThrough {
+		return r.Flush(ctx)
+	}
+	return nil
+}
+
 // durability turns FUA and write-through into what the node can do: flags for it, and whether a flush must follow.
 func (r *Ref) durability(flags WriteFlags) (WriteFlags, bool) {
 	if r.flags.Cache.WriteThrough {
@@ -217,11 +275,15 @@ func (r *Ref) durability(flags WriteFlags) (WriteFlags, bool) {
 }
 
 func (r *Ref) write(ctx context.Context, p []byte, off int64, flags WriteFlags) error {
+	if len(p) == 0 {
+		return nil
+	}
 	if !r.st.fits(p, off) {
 		return r.writeBounced(ctx, p, off, flags)
 	}
 	if r.st.align > 1 {
-		defer r.st.locks.lock(off, int64(len(p)), false)()
+		lock := r.st.locks.lock(off, int64(len(p)), false)
+		defer r.st.locks.unlock(lock)
 	}
 	return r.writeFitting(ctx, p, off, flags)
 }
@@ -249,7 +311,32 @@ func (r *Ref) Flush(ctx context.Context) error {
 	if !r.st.info.Caps.Has(CapWritable) {
 		return nil
 	}
-	return r.wrap("flush", 0, -1, r.st.node.Flush(ctx))
+	return r.wrap("flush", 0, -1, r.flushed(r.st.node.Flush(ctx)))
+}
+
+// flushed judges the result of a flush: one that failed is told to every other reference once, whatever came of its own flush. What the
+// caller broke off lost nothing.
+func (r *Ref) flushed(err error) error {
+	last := &r.st.flushFailure
+	if err != nil {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		for {
+			old, f := last.Load(), &flushFailure{turn: 1, err: err}
+			if old != nil {
+				f.turn = old.turn + 1
+			}
+			if last.CompareAndSwap(old, f) {
+				r.flushSeen.Store(f.turn)
+				return err
+			}
+		}
+	}
+	if f := last.Load(); f != nil && r.flushSeen.Swap(f.turn) < f.turn {
+		return f.err
+	}
+	return nil
 }
 
 // Extents describes [off, off+n), as far as the node likes to say at once; at least one extent.
@@ -259,6 +346,11 @@ func (r *Ref) Extents(ctx context.Context, off, n int64, dst []Extent) ([]Extent
 	}
 	if n == 0 {
 		return dst, nil
+	}
+	if size := r.Size(); off >= size {
+		return append(dst, Extent{Off: off, Len: n, Flags: ExtentZero | ExtentEOF}), nil
+	} else if off+n > size {
+		n = size - off
 	}
 	tok := r.st.domain.Enter()
 	defer r.st.domain.Exit(tok)
@@ -296,23 +388,33 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 		return nil
 	}
 	lim := r.st.info.Limits
-	start, end := alignUp(off, int64(max(1, lim.DiscardAlign))), alignDown(off+n, int64(max(1, lim.DiscardAlign)))
+	unit := int64(max(lim.DiscardAlign, r.st.align))
+	start, end := alignUp(off, unit), alignDown(off+n, unit)
 	if off+n == r.Size() {
 		end = off + n
 	}
-	tok := r.st.domain.Enter()
-	defer r.st.domain.Exit(tok)
 	for start < end {
-		step := end - start
-		if lim.MaxDiscard > 0 {
-			step = min(step, lim.MaxDiscard)
-		}
-		if err := d.Discard(ctx, start, step); err != nil {
+		step := min(end-start, mostOf(lim.MaxDiscard, unit))
+		if err := r.discardStep(ctx, d, start, step); err != nil {
 			return r.wrap("discard", start, step, err)
 		}
 		start += step
 	}
 	return nil
+}
+
+func (r *Ref) discardStep(ctx context.Context, d Discarder, off, n int64) error {
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	return d.Discard(ctx, off, n)
+}
+
+// mostOf turns a limit in bytes (0: none) into whole units, at least one.
+func mostOf(limit, unit int64) int64 {
+	if limit == 0 {
+		return 1 << 62
+	}
+	return max(unit, alignDown(limit, unit))
 }
 
 // zeroPage is what zeroes are written from when the node cannot make them.
@@ -345,30 +447,23 @@ func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) e
 		}
 		return r.writeZeroData(ctx, off, n, flags)
 	}
-	unit := int64(max(1, lim.ZeroAlign, r.st.align))
+	unit := int64(max(lim.ZeroAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
 	if off+n == r.Size() {
 		end = off + n
 	}
 	if start >= end {
+		if flags&NoFallback != 0 {
+			return Errf(ErrUnsupported, "driver %s writes zeroes in units of %d bytes only", r.st.info.Driver, unit)
+		}
 		return r.writeZeroData(ctx, off, n, flags)
 	}
 	if err := r.writeZeroData(ctx, off, start-off, flags); err != nil {
 		return err
 	}
 	for at := start; at < end; {
-		step := end - at
-		if lim.MaxZero > 0 {
-			step = min(step, alignDown(lim.MaxZero, unit))
-		}
-		err := func() error {
-			if r.st.align > 1 {
-				defer r.st.locks.lock(at, step, false)()
-			}
-			tok := r.st.domain.Enter()
-			defer r.st.domain.Exit(tok)
-			return z.WriteZeroes(ctx, at, step, flags)
-		}()
+		step := min(end-at, mostOf(lim.MaxZero, unit))
+		err := r.zeroStep(ctx, z, at, step, flags)
 		if errors.Is(err, ErrUnsupported) && flags&NoFallback == 0 {
 			err = r.writeZeroData(ctx, at, step, flags)
 		}
@@ -380,10 +475,21 @@ func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) e
 	return r.writeZeroData(ctx, end, off+n-end, flags)
 }
 
+func (r *Ref) zeroStep(ctx context.Context, z ZeroWriter, off, n int64, flags WriteFlags) error {
+	if r.st.align > 1 {
+		lock := r.st.locks.lock(off, n, false)
+		defer r.st.locks.unlock(lock)
+	}
+	tok := r.st.domain.Enter()
+	defer r.st.domain.Exit(tok)
+	return z.WriteZeroes(ctx, off, n, flags)
+}
+
 func (r *Ref) writeZeroData(ctx context.Context, off, n int64, flags WriteFlags) error {
+	page := zeroPage()
 	for n > 0 {
-		step := min(n, int64(len(zeroPage())))
-		if err := r.write(ctx, zeroPage()[:step], off, flags&FUA); err != nil {
+		step := min(n, int64(len(page))-off%int64(len(page))) // ends at a multiple of the page, so that what follows fits
+		if err := r.write(ctx, page[:step], off, flags&FUA); err != nil {
 			return err
 		}
 		off, n = off+step, n-step
@@ -397,12 +503,24 @@ func (r *Ref) Resize(ctx context.Context, size int64, o ResizeOptions) error {
 	switch {
 	case !ok:
 		return r.wrap("resize", 0, -1, Errf(ErrUnsupported, "driver %s has a fixed size", r.st.info.Driver))
+	case r.closed.Load():
+		return r.wrap("resize", 0, -1, &Error{Kind: ErrClosed, Len: -1})
 	case !r.Writable():
 		return r.wrap("resize", 0, -1, &Error{Kind: ErrReadOnly, Len: -1})
-	case size < 0:
+	case size < 0 || size > maxEnd:
 		return r.wrap("resize", 0, -1, Errf(ErrRange, "size %d", size))
 	}
-	return r.wrap("resize", 0, -1, rs.Resize(ctx, size, o))
+	return r.wrap("resize", 0, -1, r.resize(ctx, rs, size, o))
+}
+
+// resize keeps apart from read-modify-writes, which put an unaligned end back where it was.
+func (r *Ref) resize(ctx context.Context, rs Resizer, size int64, o ResizeOptions) error {
+	if r.st.align > 1 {
+		from := alignDown(min(size, r.Size()), int64(r.st.align))
+		lock := r.st.locks.lock(from, maxEnd-from, true)
+		defer r.st.locks.unlock(lock)
+	}
+	return rs.Resize(ctx, size, o)
 }
 
 // Reader reads the node as a stream of bytes from the start; for checksums and probing.

@@ -21,8 +21,8 @@ type Request struct {
 	Len   uint32     // bytes
 	Op    Op
 	Flags WriteFlags
-	lane  uint8 // grace colour, and whether this is a Path's piece
-	stage uint8 // Path: the stage that the request takes the slow lane at
+	lane  uint8 // Path: what it has to undo, see below
+	tries uint8 // Path: transfers that moved nothing
 	Res   int32 // result: bytes moved, or the negative errno
 	Slot  uint32
 	User  uint64 // the caller's
@@ -30,21 +30,24 @@ type Request struct {
 	Issued int64
 	Done   int64
 	walk   uint32 // Path: walk number + 1, or 0 when the request went to the leaf as it is
-	_      uint32
 
+	savedLen uint32
 	savedOff int64
 	savedBuf dma.Handle
 	err      error
-	next     *Request
-	ref      *Ref
+	next     *Request // slow lane
+	ref      *Ref     // slow lane: whose blocking method is called
 	_        [16]byte
 }
 
 const (
-	laneColour uint8 = 1 << iota
-	lanePiece        // a piece from a Path's slab
-	laneLeaf         // counted as in flight at a leaf
-	laneMoved        // Off was replaced by the leaf's and must be restored
+	laneColour uint8 = 1 << iota // of the gate that counts the request
+	lanePiece                    // a piece from a Path's slab
+	laneMapped                   // counted by the map gate
+	laneMoved                    // Off was replaced by the leaf's
+	laneShort                    // Off, Buf and Len are what a short transfer has left
+	laneFUA                      // FUA was added
+	laneUndo   = laneMoved | laneShort | laneFUA
 )
 
 const _ = 128 - unsafe.Sizeof(Request{}) // fails to compile when it grows
@@ -79,14 +82,14 @@ func (r *Request) reset() {
 // there. None allocates.
 type Queue interface {
 	// Submit takes requests in order and says how many; fewer means full, which is no error. What was taken is on its way at the
-	// latest after Kick.
+	// latest after Kick, and completes exactly once.
 	Submit(reqs []*Request) int
 	// Kick tells the kernel or the device: at most one doorbell or system call.
 	Kick() error
-	// Poll puts completed requests into done and says how many. It never blocks.
+	// Poll puts completed requests into done and says how many. It never blocks. A read or write may have moved less than Len.
 	Poll(done []*Request) int
-	// Wait kicks, and returns when Poll may have something, or after max (forever when negative).
-	Wait(max time.Duration) error
+	// Wait kicks, and returns when Poll may have something, or after limit (which is none when negative).
+	Wait(limit time.Duration) error
 	// Close waits until nothing is in flight and gives everything back.
 	Close() error
 }

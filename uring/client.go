@@ -28,6 +28,21 @@ func (c *Client) Reactor() *Reactor { return c.reactor }
 // Tag is what has to be in the top bits of the user data of every entry; a slot number goes below.
 func (c *Client) Tag() uint64 { return c.tag }
 
+// Ring is where SQE takes slots from, for filling a batch with [Ring.Slot] and [Ring.Take].
+func (c *Client) Ring() *Ring { return c.ring }
+
+// MakeRoom is [Ring.Room], after entering the kernel if that is less than n.
+func (c *Client) MakeRoom(n uint32) uint32 {
+	room := c.ring.Room()
+	if room < n {
+		if err := c.ring.Kick(); err != nil {
+			c.reactor.err = err
+		}
+		room = c.ring.Room()
+	}
+	return min(room, n)
+}
+
 // SQE hands out a submission slot, entering the kernel to make room if there is none. It is nil if the
 // kernel takes nothing just now. Reads, writes and commands of drivers go here.
 func (c *Client) SQE() *SQE {
@@ -120,17 +135,6 @@ func (c *Client) More(aux bool) {
 
 // Wait is [Reactor.Wait].
 func (c *Client) Wait(limit time.Duration) error { return c.reactor.Wait(limit) }
-
-// Arm prepares for a wait by others on EventFD: it shows the kernel what was prepared and reports whether
-// there is nothing yet, so that the wait makes sense.
-func (c *Client) Arm() (bool, error) {
-	err := c.reactor.Kick()
-	_, n := c.Ready()
-	return n == 0 && (!c.ring.ioPoll || c.ring.Inflight() == 0), err
-}
-
-// EventFD is a descriptor that is readable when a completion is there for somebody: the ring's own.
-func (c *Client) EventFD() int { return c.ring.fd }
 
 // Leave ends the client. It has nothing in flight any more, or does not care: what still completes is
 // dropped, but until then the kernel may write to the memory that it named.

@@ -156,6 +156,10 @@ func (c Config) normalise() (Config, error) {
 	if c.HybridPoll {
 		c.IOPoll = true
 	}
+	if c.Without.Has(FeatExtArg) {
+		// Waits go through the ring's descriptor then, which does not hear of deferred completions.
+		c.Without |= FeatDeferTaskrun
+	}
 	if !c.SQPoll && (c.SQThreadPin || c.SQThreadIdle != 0) {
 		return c, fmt.Errorf("io_uring: thread settings without a submission thread")
 	}

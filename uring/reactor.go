@@ -37,6 +37,7 @@ type Reactor struct {
 	files   fileTable
 	buffers bufferTable
 	watches []*Watch
+	event   event
 }
 
 // NewReactor makes a reactor for the calling OS thread, with its ring registered and enabled. Errors are
@@ -46,7 +47,7 @@ func NewReactor(cfg Config) (*Reactor, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reactor{ring: ring, clients: make([]*Client, 1)}
+	r := &Reactor{ring: ring, clients: make([]*Client, 1), event: event{fd: -1}}
 	r.files.open(ring)
 	r.buffers.open(ring)
 	if err := ring.Enable(); err != nil {
@@ -93,6 +94,11 @@ func (r *Reactor) aux() (*Ring, error) {
 	}
 	if err := side.Enable(); err != nil {
 		return nil, errors.Join(err, side.Close())
+	}
+	if r.event.fd >= 0 {
+		if err := side.RegisterEventfd(r.event.fd); err != nil {
+			return nil, errors.Join(err, side.Close())
+		}
 	}
 	r.side = side
 	return side, nil
@@ -162,6 +168,13 @@ func (r *Reactor) findSolo() {
 
 // Kick shows the kernel what all clients prepared.
 func (r *Reactor) Kick() error {
+	if r.event.armed {
+		r.signals(false) // whoever waited is awake
+	}
+	return r.submit()
+}
+
+func (r *Reactor) submit() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -273,7 +286,7 @@ func (r *Reactor) Close() error {
 	if r.side != nil {
 		err = r.side.Close()
 	}
-	err = errors.Join(err, r.ring.Close())
+	err = errors.Join(err, r.ring.Close(), r.closeEvent())
 	if !errors.Is(err, ErrWrongThread) {
 		r.ring, r.side = nil, nil
 	}

@@ -2,6 +2,7 @@ package uring
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -183,30 +184,57 @@ func TestWaitDoesNotSleepOverABacklog(t *testing.T) {
 	}
 }
 
-func TestRingDescriptorCanBeWaitedFor(t *testing.T) {
-	r := reactor(t, Config{})
-	c := join(t, r, 8)
-	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(ev)
-	s := c.AuxSQE()
-	s.PrepPollAdd(int32(ev), unix.POLLIN)
-	s.UserData = c.Tag()
-	if ok, err := c.Arm(); !ok || err != nil {
-		t.Fatalf("Arm: %v, %v", ok, err)
-	}
-	go unix.Write(ev, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	fds := []unix.PollFd{{Fd: int32(c.EventFD()), Events: unix.POLLIN}}
-	for n := 0; n == 0; {
-		n, err = unix.Poll(fds, int(patience/time.Millisecond))
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			t.Fatal(err)
-		}
-	}
-	if got := take(t, c); len(got) != 1 {
-		t.Errorf("%d completions, want 1", len(got))
+// Others wait by the event descriptor, for what completes inside the kernel at some later time: the last
+// link of a chain that begins with a read of the disk, or with an event.
+func TestEventDescriptorCanBeWaitedFor(t *testing.T) {
+	for name, cfg := range modes {
+		t.Run(name, func(t *testing.T) {
+			r := reactor(t, cfg)
+			c, other := join(t, r, 8), join(t, r, 8)
+			fd, err := unix.Open(filepath.Join(t.TempDir(), "f"), unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT|unix.O_CLOEXEC, 0o600)
+			if err != nil {
+				need(t, "O_DIRECT", err)
+			}
+			defer unix.Close(fd)
+			mem := memory(t, 4096)
+			if _, err := unix.Pwrite(fd, mem, 0); err != nil {
+				t.Fatal(err)
+			}
+			for i := range uint64(20) {
+				s := c.SQE()
+				s.PrepRead(int32(fd), addr(mem), 4096, 0)
+				s.UserData = c.Tag() | i
+				nop(t, other, i) // must not be mistaken for c's
+				for limit := time.Now().Add(patience); ; {
+					idle, err := c.Arm()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !idle {
+						break
+					}
+					fds := []unix.PollFd{{Fd: int32(c.EventFD()), Events: unix.POLLIN}}
+					if _, err := unix.Poll(fds, int(patience/time.Millisecond)); err != nil && !errors.Is(err, unix.EINTR) {
+						t.Fatal(err)
+					}
+					if time.Now().After(limit) {
+						t.Fatal("the wait does not end")
+					}
+				}
+				if got := take(t, c); !slices.Equal(got, []uint64{i}) {
+					t.Fatalf("%v, want %d", got, i)
+				}
+				if got := take(t, other); !slices.Equal(got, []uint64{i}) {
+					t.Fatalf("the other: %v, want %d", got, i)
+				}
+				if err := c.Kick(); err != nil {
+					t.Fatal(err)
+				}
+				if r.event.armed {
+					t.Error("signals are on though nobody waits")
+				}
+			}
+		})
 	}
 }
 

@@ -45,6 +45,8 @@ type Ring struct {
 	rings   mapping
 	sqeMem  mapping
 	pfd     [1]unix.PollFd
+
+	kCQFlags *uint32 // nil before Linux 5.8
 }
 
 // Features is what the ring has got.
@@ -74,6 +76,15 @@ func (r *Ring) SQE() *SQE {
 func (r *Ring) Room() uint32 {
 	return r.sqEntries - (r.sqTail - atomic.LoadUint32(r.kSQHead))
 }
+
+// Slot is slot i of those that there is Room for, without handing it out: a batch is filled through it and
+// handed out by one Take.
+func (r *Ring) Slot(i uint32) *SQE {
+	return (*SQE)(unsafe.Add(r.sqes, uintptr((r.sqTail+i)&r.sqMask)<<(r.sqeShift&7)))
+}
+
+// Take hands out the first n slots, which were filled.
+func (r *Ring) Take(n uint32) { r.sqTail += n }
 
 // CQ is the ring's completion queue.
 func (r *Ring) CQ() *CQ { return &r.cq }

@@ -98,6 +98,10 @@ func (r *Ring) mapRings(p *abi.IOURingParams) error {
 	r.sqes = r.sqeMem.addr
 	r.kSQHead, r.kSQTail, r.kSQFlags = at(p.SQOffset.Head), at(p.SQOffset.Tail), at(p.SQOffset.Flags)
 	r.cq.kHead, r.cq.kTail = at(p.CQOffset.Head), at(p.CQOffset.Tail)
+	r.kCQFlags = nil
+	if p.CQOffset.Flags != 0 {
+		r.kCQFlags = at(p.CQOffset.Flags)
+	}
 	r.cq.cqes = unsafe.Add(r.rings.addr, p.CQOffset.Cqes)
 	r.sqTail, r.cq.head = *r.kSQTail, *r.cq.kHead
 	if !r.feats.Has(FeatNoSQArray) {

@@ -10,14 +10,16 @@ var idleKeys = []struct {
 }{
 	{[]string{"rwmixread", "rwmixwrite"}, "a mixed rw", func(j *Job) bool { return j.RW.Kind.Mixed() }},
 	{
-		[]string{"norandommap", "random_distribution", "percentage_random", "bs_is_seq_rand"}, "a random rw",
+		[]string{"norandommap", "random_distribution", "percentage_random", "bs_is_seq_rand"},
+		"a random rw",
 		func(j *Job) bool { return j.RW.Kind.Random() || len(j.Replay.Logs) > 0 },
 	},
 	{[]string{"rw_sequencer"}, "rw=rand…:n", func(j *Job) bool { return j.RW.Every > 1 }},
 	{[]string{"thinktime_spin", "thinktime_blocks", "thinktime_blocks_type", "thinktime_iotime"}, "thinktime", func(j *Job) bool { return j.Think.Time > 0 }},
 	{[]string{"rate_process", "rate_ignore_thinktime"}, "rate or rate_iops", func(j *Job) bool { return j.Rate.Limited() }},
 	{
-		[]string{"rate_cycle"}, "rate_min or rate_iops_min",
+		[]string{"rate_cycle"},
+		"rate_min or rate_iops_min",
 		func(j *Job) bool {
 			return j.Rate.Limited() || j.Rate.MinBytes != PerDir[int64]{} || j.Rate.MinIOPS != PerDir[int]{}
 		},
@@ -41,7 +43,8 @@ var idleKeys = []struct {
 	{[]string{"cpus_allowed_policy"}, "cpus_allowed", func(j *Job) bool { return j.CPU.Allowed != nil }},
 	{[]string{"exit_what"}, "exitall", func(j *Job) bool { return j.Order.ExitAll }},
 	{
-		[]string{"steadystate_ramp_time", "steadystate_check_interval"}, "steadystate_duration",
+		[]string{"steadystate_ramp_time", "steadystate_check_interval"},
+		"steadystate_duration",
 		func(j *Job) bool { return j.Steady.Duration > 0 },
 	},
 	{

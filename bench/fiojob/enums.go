@@ -128,8 +128,8 @@ type Advice uint8
 
 // What is told the kernel about the offsets to come.
 const (
-	AdviceNone     Advice = iota
-	AdvicePattern         // random or sequential, as the job is
+	AdviceNone    Advice = iota
+	AdvicePattern        // random or sequential, as the job is
 	AdviceRandom
 	AdviceSequential
 )
@@ -191,7 +191,7 @@ const (
 	EngineThreads // one blocking call at a time
 	EngineNull
 	EngineNBD
-	EngineNVMe // vfio
+	EngineNVMe   // vfio
 	EngineTarget // whatever the file name's scheme says
 )
 

@@ -8,14 +8,14 @@ import (
 
 // Kinds of error, for errors.Is.
 var (
-	ErrSyntax     = errors.New("syntax error")      // the text is no job file or command line
-	ErrUnknownKey = errors.New("unknown key")       // no version of fio known here has it
-	ErrRefused    = errors.New("not supported")     // known to fio, and refused with a reason
-	ErrValue      = errors.New("bad value")         // the value is not one of the key's
-	ErrConflict   = errors.New("conflict")          // two keys, or two jobs, exclude each other
-	ErrLimit      = errors.New("limit exceeded")    // too long, too deep or too many
-	ErrPermission = errors.New("needs permission")  // asks for --allow-exec or --allow-include
-	ErrRead       = errors.New("cannot be read")    // a job file, or what it includes
+	ErrSyntax     = errors.New("syntax error")       // the text is no job file or command line
+	ErrUnknownKey = errors.New("unknown key")        // no version of fio known here has it
+	ErrRefused    = errors.New("not supported")      // known to fio, and refused with a reason
+	ErrValue      = errors.New("bad value")          // the value is not one of the key's
+	ErrConflict   = errors.New("conflict")           // two keys, or two jobs, exclude each other
+	ErrLimit      = errors.New("limit exceeded")     // too long, too deep or too many
+	ErrPermission = errors.New("needs permission")   // asks for --allow-exec or --allow-include
+	ErrRead       = errors.New("cannot be read")     // a job file, or what it includes
 	ErrWarnings   = errors.New("warnings are fatal") // --warnings-fatal
 )
 

@@ -425,7 +425,7 @@ type Report struct {
 	Group               bool
 	Stats               bool
 	Percentiles         []float64
-	PercentilePrecision int // digits after the point of the longest one given
+	PercentilePrecision int  // digits after the point of the longest one given
 	Clat, Lat, Slat     bool // percentiles of
 	Unified             Unified
 	SignificantFigures  int
@@ -444,7 +444,7 @@ type Report struct {
 // Logs is what is logged, and how.
 type Logs struct {
 	BW, Lat, IOPS, Hist LogFile
-	PerJob              bool // the file name has the job's Thread in it
+	PerJob              bool          // the file name has the job's Thread in it
 	Interval            time.Duration // log_avg_msec; 0: each I/O
 	HistInterval        time.Duration
 	HistCoarseness      int

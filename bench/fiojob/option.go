@@ -96,6 +96,24 @@ type Value struct {
 	Note   string // how, if Equivalent; why, if Refused
 }
 
+// rank orders the keys of a section of a job file: some say how others are to
+// be read, and some rely on others.
+type rank int8
+
+const (
+	early rank = iota - 1
+	inOrder
+	late
+	engineLast // what is an option depends on the engine
+)
+
+func (o *Option) rank() rank {
+	if o.Engine() {
+		return engineLast
+	}
+	return o.Rank
+}
+
 // Option is one key of the language: a row of the table.
 type Option struct {
 	Name     string
@@ -113,7 +131,7 @@ type Option struct {
 	Pow2     bool // KindInt, KindSize: a power of two
 	Unit     unit // KindTime: what a bare number counts
 	BareOK   bool // may stand without a value though its kind has one
-	Early    bool // applied before the other keys of its section
+	Rank     rank // when it is applied, of the keys of a section of a job file
 	Engines  []string
 	Since    string // first version of fio that has it, where later than 3.33; "blkbench" for ours
 	Status   Status

@@ -126,8 +126,11 @@ func (r *resolver) find(name, from string) (path string, f io.ReadCloser, err er
 		if oerr == nil {
 			return path, f, nil
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			err = oerr
+		case errors.Is(oerr, ErrPermission):
+			err = fmt.Errorf("%w: not in %s, and the current folder is looked in only with --allow-include", ErrPermission, filepath.Dir(beside))
 		}
 	}
 	return "", nil, err

@@ -18,6 +18,7 @@ type resolver struct {
 	globalKVs []KV
 	notes     map[string]bool // already said
 	files     []string        // job files, the one being read last
+	broken    bool            // a global section has errors: rules would only repeat them
 	// wall: the next job waits for all before it, for it is the first of its file.
 	wall bool
 	// stdin is in use by a job file.
@@ -65,6 +66,7 @@ func buildDefaults() Job {
 func (r *resolver) resetGlobals() {
 	r.global = draft{Job: defaults, given: map[string]Pos{}, res: r}
 	r.globalKVs = nil
+	r.broken = false
 }
 
 func (d *draft) clone() draft {
@@ -84,8 +86,10 @@ func (r *resolver) sections(sections []section) {
 			if s.name != "global" && s.name != "" {
 				r.warn("section [%s] is global, as every name that starts with global is", s.name)
 			}
+			before := len(r.errs)
 			kvs := r.apply(&r.global, s)
-			r.globalKVs = append(r.globalKVs[:len(r.globalKVs):len(r.globalKVs)], kvs...)
+			r.broken = r.broken || len(r.errs) > before
+			r.globalKVs = append(slices.Clip(r.globalKVs), kvs...)
 			r.plan.sections = append(r.plan.sections, planSection{options: kvs, file: len(r.files), fromArgs: s.fromArgs})
 			continue
 		}
@@ -111,38 +115,29 @@ func (r *resolver) job(s *section) {
 		r.wall = false
 	}
 	r.plan.sections = append(r.plan.sections, planSection{name: s.name, options: d.Options, file: len(r.files), fromArgs: s.fromArgs})
-	if len(r.errs) == before {
+	if len(r.errs) == before && !r.broken {
 		r.check(&d, s)
 	}
 	r.plan.Jobs = append(r.plan.Jobs, d.Job)
 }
 
-// apply sets the keys of a section: those first that others depend on, those of
-// the engine last. It returns what was set, in that order.
+// apply sets the keys of a section and returns those that were set. In a job
+// file that goes by rank; on a command line in order, but kb_base holds for all.
 func (r *resolver) apply(d *draft, s *section) []KV {
-	early := make([]rawOption, 0, len(s.options))
-	var rest, late []rawOption
-	for _, raw := range s.options {
-		o := byName[raw.key]
-		switch {
-		case o != nil && o.Early && !s.fromArgs:
-			early = append(early, raw)
-		case o != nil && o.Engine() && !s.fromArgs:
-			late = append(late, raw)
-		default:
-			rest = append(rest, raw)
-		}
-	}
-	var kvs []KV
-	if s.fromArgs { // there KVs keep their order, but values must know kb_base
-		for _, raw := range rest {
-			if o := byName[raw.key]; o != nil && o.Early {
+	d.noEngine = d.noEngine || slices.ContainsFunc(s.options, refusesEngine)
+	options := s.options
+	if s.fromArgs {
+		for _, raw := range options {
+			if o := byName[raw.key]; o != nil && o.Rank == early {
 				r.option(d, s, raw)
 			}
 		}
+	} else {
+		options = slices.Clone(options)
+		slices.SortStableFunc(options, func(a, b rawOption) int { return int(rankOf(a) - rankOf(b)) })
 	}
-	ordered := append(append(early, rest...), late...)
-	for _, raw := range ordered {
+	var kvs []KV
+	for _, raw := range options {
 		if kv, ok := r.option(d, s, raw); ok {
 			kvs = append(kvs, kv)
 		}
@@ -151,6 +146,23 @@ func (r *resolver) apply(d *draft, s *section) []KV {
 		r.globalEngineKeys(d, s)
 	}
 	return kvs
+}
+
+func rankOf(raw rawOption) rank {
+	if o := byName[raw.key]; o != nil {
+		return o.rank()
+	}
+	return inOrder
+}
+
+// refusesEngine reports whether a key asks for an engine that is not supported.
+func refusesEngine(raw rawOption) bool {
+	if raw.key != "ioengine" {
+		return false
+	}
+	name, _, _ := strings.Cut(raw.value, ":")
+	v := byName["ioengine"].value(name)
+	return v != nil && v.Status == Refused
 }
 
 // option sets one key. ok says that it counts as an option of the job.
@@ -168,6 +180,9 @@ func (r *resolver) option(d *draft, s *section, raw rawOption) (kv KV, ok bool) 
 	kv = KV{Key: o.Name, Value: text, Bare: raw.bare}
 	v, err := parseValue(o, text, raw.bare, d.Report.KBBase)
 	if o.Status == Refused {
+		if o.Category == CatOther && d.noEngine && !r.plan.Run.Lenient {
+			return kv, false // it goes with the engine, which was refused already
+		}
 		return kv, r.refused(o, s, raw, v, err)
 	}
 	if err == nil && v.choice != nil && v.choice.Status == Refused {

@@ -3,6 +3,7 @@ package fiojob
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,11 +123,9 @@ func setFormats(o *RunOptions, v string) error {
 }
 
 func addFormat(o *RunOptions, f string) error {
-	for _, known := range formats {
-		if f == known {
-			o.Formats = append(o.Formats, f)
-			return nil
-		}
+	if slices.Contains(formats, f) {
+		o.Formats = append(o.Formats, f)
+		return nil
 	}
 	return fmt.Errorf("unknown format %q: there are %s", f, strings.Join(formats, ", "))
 }

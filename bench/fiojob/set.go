@@ -1,15 +1,13 @@
 package fiojob
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // draft is a job that is being put together.
 type draft struct {
 	Job
 	given      map[string]Pos // where each key that was set stands, by canonical name
 	engineKeys []engineKey    // of global sections
+	noEngine   bool           // the engine asked for was refused
 	res        *resolver      // for the few setters that need more than their value
 }
 
@@ -126,9 +124,4 @@ func logTo(field func(*Job) *LogFile) setter {
 		*field(&d.Job) = LogFile{On: true, Name: v.raw}
 		return nil
 	}
-}
-
-func sortedInts(s []int) []int {
-	slices.Sort(s)
-	return s
 }

@@ -3,6 +3,7 @@ package fiojob
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,12 +70,10 @@ func setBuffered(d *draft, v value) error {
 // setFilename adds to the names: as in fio, a job that names files uses those
 // of the global section, too.
 func setFilename(d *draft, v value) error {
-	for _, name := range v.list {
-		if name == "-" {
-			return errors.New("standard input and output cannot be measured")
-		}
+	if slices.Contains(v.list, "-") {
+		return errors.New("standard input and output cannot be measured")
 	}
-	d.Files.Names = append(d.Files.Names[:len(d.Files.Names):len(d.Files.Names)], v.list...)
+	d.Files.Names = append(slices.Clip(d.Files.Names), v.list...)
 	return nil
 }
 

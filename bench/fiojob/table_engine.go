@@ -171,8 +171,10 @@ var engineOptions = []Option{
 		Name: "write_mode", Kind: KindEnum, Default: "write", Engines: cmdEngines, Since: "3.36", Status: Refused, Note: nvmeReason,
 		Help: "NVMe command for writes",
 		Values: []Value{
-			{Name: "write", Code: int(WriteModeWrite), Help: "Write"}, {Name: "uncor", Code: int(WriteModeUncorrectable), Help: "Write Uncorrectable"},
-			{Name: "zeroes", Code: int(WriteModeZeroes), Help: "Write Zeroes"}, {Name: "verify", Code: int(WriteModeVerify), Help: "Verify"},
+			{Name: "write", Code: int(WriteModeWrite), Help: "Write"},
+			{Name: "uncor", Code: int(WriteModeUncorrectable), Help: "Write Uncorrectable"},
+			{Name: "zeroes", Code: int(WriteModeZeroes), Help: "Write Zeroes"},
+			{Name: "verify", Code: int(WriteModeVerify), Help: "Verify"},
 		},
 		set: enumTo(func(j *Job) *WriteMode { return &j.Engine.WriteMode }),
 	},
@@ -231,7 +233,8 @@ var engineOptions = []Option{
 		Name: "dataplacement", Kind: KindEnum, Default: "none", Since: "3.38", Status: Refused, Note: fdpReason,
 		Help: "how data is placed",
 		Values: []Value{
-			{Name: "none", Code: int(PlacementNone), Help: "not at all"}, {Name: "fdp", Code: int(PlacementFDP), Help: "FDP"},
+			{Name: "none", Code: int(PlacementNone), Help: "not at all"},
+			{Name: "fdp", Code: int(PlacementFDP), Help: "FDP"},
 			{Name: "streams", Code: int(PlacementStreams), Help: "streams"},
 		},
 		set: enumTo(func(j *Job) *PlacementKind { return &j.Engine.Placement.Kind }),

@@ -2,7 +2,7 @@ package fiojob
 
 var fileOptions = []Option{
 	{
-		Name: "filename", Kind: KindList,
+		Name: "filename", Kind: KindList, Rank: late,
 		Help: "files, devices or targets, joined by ':'; \"\\:\" is a colon in a name",
 		set:  setFilename,
 	},
@@ -12,7 +12,7 @@ var fileOptions = []Option{
 		set:  listTo(func(j *Job) *[]string { return &j.Files.Directories }),
 	},
 	{
-		Name: "filename_format", Kind: KindString, Default: "$jobname.$jobnum.$filenum",
+		Name: "filename_format", Kind: KindString, Rank: late, Default: "$jobname.$jobnum.$filenum",
 		Help: "how to make names where none are given: $jobname $jobnum $filenum $clientuid",
 		set:  stringTo(func(j *Job) *string { return &j.Files.Format }),
 	},
@@ -27,7 +27,7 @@ var fileOptions = []Option{
 		set:  stringTo(func(j *Job) *string { return &j.Files.OpenDir }),
 	},
 	{
-		Name: "lockfile", Kind: KindEnum, Default: "none", Status: Refused,
+		Name: "lockfile", Kind: KindEnum, Rank: early, Default: "none", Status: Refused,
 		Note: "files are not locked between jobs: requests run free",
 		Help: "lock a file while doing I/O to it",
 		Values: []Value{
@@ -132,8 +132,11 @@ var fileOptions = []Option{
 		Name: "write_hint", Kind: KindEnum,
 		Help: "how long written data is expected to live",
 		Values: []Value{
-			{Name: "none", Code: int(HintNone)}, {Name: "short", Code: int(HintShort)}, {Name: "medium", Code: int(HintMedium)},
-			{Name: "long", Code: int(HintLong)}, {Name: "extreme", Code: int(HintExtreme)},
+			{Name: "none", Code: int(HintNone)},
+			{Name: "short", Code: int(HintShort)},
+			{Name: "medium", Code: int(HintMedium)},
+			{Name: "long", Code: int(HintLong)},
+			{Name: "extreme", Code: int(HintExtreme)},
 		},
 		set: enumTo(func(j *Job) *WriteHint { return &j.Files.WriteHint }),
 	},
@@ -144,8 +147,9 @@ var fileOptions = []Option{
 	},
 	{
 		Name: "create_serialize", Kind: KindBool, Default: "1",
-		Help:   "lay out the files of one job after another",
-		Status: Equivalent, Note: "they always are",
+		Status: Equivalent,
+		Help:   "lay out the files of jobs one after another",
+		Note:   "they are always laid out one after another",
 	},
 	{
 		Name: "create_fsync", Kind: KindBool, Default: "1",

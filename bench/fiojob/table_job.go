@@ -88,7 +88,7 @@ var jobOptions = []Option{
 	},
 	{
 		Name: "flow_watermark", Kind: KindString, Status: Equivalent,
-		Note: "fio has not used it since 3.20 either",
+		Note: "fio accepts it and does not use it either",
 		Help: "how far a flow may get out of balance",
 	},
 }

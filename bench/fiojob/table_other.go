@@ -10,7 +10,8 @@ var foreignKeys = []struct {
 	names []string
 }{
 	{"cpuio", []string{"cpuload", "cpuchunks", "cpumode", "exit_on_io_done"}},
-	{"net", []string{"hostname", "port", "interface", "listen", "mss", "nodelay", "pingpong", "protocol", "proto", "ttl", "window_size"}},
+	{"net or rdma", []string{"hostname", "port"}},
+	{"net", []string{"interface", "listen", "mss", "nodelay", "pingpong", "protocol", "proto", "ttl", "window_size"}},
 	{"rdma", []string{"bindname", "verb"}},
 	{"librpma", []string{"busy_wait_polling", "direct_write_to_pmem", "serverip"}},
 	{"e4defrag", []string{"donorname", "inplace"}},
@@ -27,9 +28,10 @@ var foreignKeys = []struct {
 	{"mmap", []string{"thp"}},
 	{"mtd", []string{"skip_bad"}},
 	{"nfs", []string{"nfs_url"}},
-	{"rbd", []string{"clientname", "clustername", "rbdname", "pool", "busy_poll"}},
+	{"rbd", []string{"rbdname"}},
+	{"rbd, rados or dfs", []string{"clientname", "clustername", "pool", "busy_poll"}},
 	{"rados", []string{"conf", "touch_objects"}},
-	{"rdma on GPUs", []string{"gpu_dev_id"}},
+	{"rdma", []string{"gpu_dev_id"}},
 	{"sg", []string{"sg_write_mode", "stream_id"}},
 	{"windowsaio", []string{"no_completion_thread"}},
 	{"xnvme", []string{"xnvme_async", "xnvme_sync", "xnvme_admin", "xnvme_be", "xnvme_dev_nsid", "xnvme_iovec", "xnvme_mem", "xnvme_dev_subnqn"}},

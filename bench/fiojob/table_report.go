@@ -16,7 +16,7 @@ var cpuOptions = []Option{
 		set:  setCPUMask,
 	},
 	{
-		Name: "cpus_allowed_policy", Kind: KindEnum, Early: true,
+		Name: "cpus_allowed_policy", Kind: KindEnum, Rank: early,
 		Help: "who gets which of them",
 		Values: []Value{
 			{Name: "shared", Code: 0, Help: "every job all"},
@@ -207,7 +207,7 @@ var reportOptions = []Option{
 		set:  millisTo(func(j *Job) *time.Duration { return &j.Report.IOPSInterval }),
 	},
 	{
-		Name: "kb_base", Kind: KindEnum, Early: true, Default: "1024",
+		Name: "kb_base", Kind: KindEnum, Rank: early, Default: "1024",
 		Help:   "what k means in the keys of this section",
 		Values: []Value{{Name: "1024", Code: 1024, Help: "1024"}, {Name: "1000", Code: 1000, Help: "1000"}},
 		set: func(d *draft, v value) error {
@@ -216,7 +216,7 @@ var reportOptions = []Option{
 		},
 	},
 	{
-		Name: "unit_base", Kind: KindEnum, Early: true,
+		Name: "unit_base", Kind: KindEnum, Rank: early,
 		Help:   "unit of rates in reports",
 		Values: []Value{{Name: "0", Code: 0, Help: "bytes"}, {Name: "8", Code: 8, Help: "bytes"}, {Name: "1", Code: 1, Help: "bits"}},
 		set: func(d *draft, v value) error {

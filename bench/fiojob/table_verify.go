@@ -116,12 +116,12 @@ var verifyOptions = []Option{
 	},
 	{
 		Name: "verifysort", Kind: KindString, Status: Equivalent,
-		Note: "fio has not used it since 3.20 either",
+		Note: "fio accepts it and does not use it either",
 		Help: "verify in order of offsets",
 	},
 	{
 		Name: "verifysort_nr", Kind: KindString, Status: Equivalent,
-		Note: "fio has not used it since 3.20 either",
+		Note: "fio accepts it and does not use it either",
 		Help: "how many blocks to sort",
 	},
 	{

@@ -64,7 +64,7 @@ func TestPerfFio(t *testing.T) {
 // tmpfs is a temporary folder in memory.
 func tmpfs(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "blkbench-perf-")
+	dir, err := os.MkdirTemp("/dev/shm", "blkbench-perf-") //nolint:usetesting // it has to be a tmpfs
 	if err != nil {
 		t.Skipf("requires a tmpfs at /dev/shm: %v", err)
 	}

@@ -6,6 +6,7 @@
 //
 //   - JSON is always valid: strings are escaped, and what is not a number is 0 (fio prints nan and raw quotes).
 //   - With unified_rw_reporting=both the text's "mixed" lines carry the sums; fio 3.33 prints zeroes there.
+//   - The steady state's bandwidth in SI units is right; fio 3.33 divides by 1024 and multiplies by 1000.
 //   - "disk_util" is always there, empty where no disk was involved; fio leaves the key out.
 //   - A bare option has the value "1" under "job options"; fio 3.33 drops the key.
 //   - Percentages of the latency classes come from the histogram, so that a value near a class limit may count for the neighbour (within the histogram's error).

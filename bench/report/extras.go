@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -177,7 +178,7 @@ func hostOut(h *result.Host) hostExtras {
 	return hostExtras{
 		Hostname: h.Hostname, OS: h.OS, Kernel: h.Kernel, Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Governor: h.Governor,
 		Turbo: h.Turbo, Virtual: h.Virtual, NUMANodes: h.NUMANodes, Memory: h.Memory, MemAvailable: h.MemAvailable,
-		Load: finite(h.Load), Steal: finite(h.Steal), Busy: finite(h.Busy), URing: h.URing,
+		Load: units.Finite(h.Load), Steal: units.Finite(h.Steal), Busy: units.Finite(h.Busy), URing: h.URing,
 		Mitigations: mapOut(h.Mitigations), Facts: mapOut(h.Facts),
 	}
 }
@@ -197,7 +198,7 @@ func jsonJobExtras(d *document, j *result.Job, o JSONOptions) {
 	x := jobExtras{
 		Members: j.Members, Engine: j.Engine, RW: j.RW, BlockSizes: j.BlockSizes, Depth: j.Depth, Runtime: j.Runtime,
 		MeasuredFrom: "issue", LimitedBy: j.LimitedBy, CPUPerIO: cpuPerIO(j), CPUUser: j.CPUUser, CPUSys: j.CPUSys,
-		CPUKernel: j.CPUKernelThreads, TotalErrors: j.TotalErrors, FirstError: j.FirstError, Path: pathExtras(j.Path),
+		CPUKernel: j.CPUKernelThreads, TotalErrors: j.TotalErrors, FirstError: redactedName(j.FirstError), Path: pathExtras(j.Path),
 		Interval: j.IntervalLength,
 	}
 	if j.MeasuredFromPlan {
@@ -212,6 +213,7 @@ func jsonJobExtras(d *document, j *result.Job, o JSONOptions) {
 	}
 	if j.Verify != nil {
 		v := verifyExtras(*j.Verify)
+		v.First = redactedName(v.First)
 		x.Verify = &v
 	}
 	if j.LatencyTarget != nil {
@@ -261,7 +263,7 @@ func stepOut(s *result.Interval, o JSONOptions) stepExtras {
 		}
 		v := &stepDir{IOs: r.IOs, Bytes: r.Bytes}
 		if l := r.Lat; l != nil && l.Count() > 0 {
-			v.Min, v.Mean, v.Max = l.Min(), finite(l.Mean()), l.Max()
+			v.Min, v.Mean, v.Max = l.Min(), units.Finite(l.Mean()), l.Max()
 			v.P50, v.P90, v.P99, v.P999 = l.Percentile(50), l.Percentile(90), l.Percentile(99), l.Percentile(99.9)
 			if o.Bins {
 				l.Buckets(func(lo, hi, n uint64) bool {

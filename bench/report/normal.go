@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -69,15 +70,12 @@ func normalJob(b *bufio.Writer, run *result.Run, j *result.Job) {
 	if bytes == 0 && issued(j) == 0 && j.Error == 0 {
 		return
 	}
-	cause := ""
+	why := ""
 	if j.Error != 0 {
-		cause = " (" + j.FirstError + ")"
-		if j.FirstError == "" {
-			cause = " (" + syscall.Errno(j.Error).Error() + ")"
-		}
+		why = " (" + redactedName(cause(j)) + ")"
 	}
 	_, _ = fmt.Fprintf(b, "%s: (groupid=%d, jobs=%d): err=%2d%s: pid=%d: %s\n",
-		j.Name, j.Group, max(j.Members, 1), j.Error, cause, j.PID, ctime(run.Start.Add(run.Elapsed)))
+		j.Name, j.Group, max(j.Members, 1), j.Error, why, j.PID, ctime(run.Start.Add(run.Elapsed)))
 	if j.Description != "" {
 		_, _ = fmt.Fprintf(b, "  Description  : [%s]\n", j.Description)
 	}
@@ -174,8 +172,8 @@ func normalSteady(b *bufio.Writer, s *result.SteadyState) {
 	}
 	bw := count(s.BWMean)
 	_, _ = fmt.Fprintf(b, "  steadystate  : attained=%s, bw=%s (%s), iops=%s, %s%s=%.3f%s\n", attained,
-		fioNumber(bw, fioDigits, true, "B/s"), fioNumber(bw, fioDigits, false, "B/s"), fioNumber(count(s.IOPSMean), fioDigits, false, ""),
-		what, test, finite(s.Criterion), unit)
+		units.Fio(bw, units.FioDigits, true, "B/s"), units.Fio(bw, units.FioDigits, false, "B/s"), units.Fio(count(s.IOPSMean), units.FioDigits, false, ""),
+		what, test, units.Finite(s.Criterion), unit)
 }
 
 func normalDisk(b *bufio.Writer, u *result.DiskUtil) {
@@ -184,10 +182,10 @@ func normalDisk(b *bufio.Writer, u *result.DiskUtil) {
 		indent = "  "
 	}
 	_, _ = fmt.Fprintf(b, "%s  %s: ios=%d/%d, merge=%d/%d, ticks=%d/%d, in_queue=%d, util=%3.2f%%", indent, u.Name,
-		u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, finite(u.Util))
+		u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, units.Finite(u.Util))
 	if a := u.Aggregate; a != nil {
 		_, _ = fmt.Fprintf(b, ", aggrios=%d/%d, aggrmerge=%d/%d, aggrticks=%d/%d, aggrin_queue=%d, aggrutil=%3.2f%%",
-			a.ReadIOs, a.WriteIOs, a.ReadMerges, a.WriteMerges, a.ReadTicks, a.WriteTicks, a.InQueue, finite(a.Util))
+			a.ReadIOs, a.WriteIOs, a.ReadMerges, a.WriteMerges, a.ReadTicks, a.WriteTicks, a.InQueue, units.Finite(a.Util))
 	}
 	_ = b.WriteByte('\n')
 }

@@ -288,7 +288,7 @@ func targetIn(x *targetExtras) result.Target {
 }
 
 func stepIn(x *stepExtras) result.Interval {
-	s := result.Interval{Start: x.Start, Len: x.Len}
+	s := result.Interval{Start: min(max(x.Start, 0), longest), Len: min(max(x.Len, 0), longest)}
 	for i, v := range []*stepDir{x.Read, x.Write, x.Trim} {
 		if v == nil {
 			continue

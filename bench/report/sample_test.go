@@ -9,7 +9,7 @@ import (
 	"github.com/blkbench/blkbench/bench/result"
 )
 
-// dist is a distribution by its values, sorted: exact, and slow.
+// dist is a distribution by its values, sorted; its buckets are 1/32 wide.
 type dist []uint64
 
 func newDist(v []uint64) result.Latency {
@@ -37,18 +37,24 @@ func (d dist) StdDev() float64 {
 	return math.Sqrt(sum / float64(len(d)))
 }
 
+// Percentile is the middle of the bucket it falls into.
 func (d dist) Percentile(p float64) uint64 {
-	return d[min(len(d)-1, max(0, int(math.Ceil(p/100*float64(len(d))))-1))]
+	lo, width := bucket(d[min(len(d)-1, max(0, int(math.Ceil(p/100*float64(len(d))))-1))])
+	return lo + width/2
 }
 
-// Buckets has 32 a power of two.
+// bucket has 32 a power of two.
+func bucket(v uint64) (lo, width uint64) {
+	width = 1
+	for v/width >= 64 {
+		width *= 2
+	}
+	return v / width * width, width
+}
+
 func (d dist) Buckets(yield func(lo, hi, n uint64) bool) {
 	for i := 0; i < len(d); {
-		width := uint64(1)
-		for d[i]/width >= 64 {
-			width *= 2
-		}
-		lo := d[i] / width * width
+		lo, width := bucket(d[i])
 		k := i
 		for k < len(d) && d[k] < lo+width {
 			k++

@@ -2,7 +2,10 @@ package report
 
 import (
 	"slices"
+	"strconv"
+	"syscall"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -159,7 +162,7 @@ func figuresOf(l result.Latency) figures {
 	if l == nil || l.Count() == 0 {
 		return figures{}
 	}
-	return figures{l.Min(), l.Max(), l.Count(), finite(l.Mean()), finite(l.StdDev())}
+	return figures{l.Min(), l.Max(), l.Count(), units.Finite(l.Mean()), units.Finite(l.StdDev())}
 }
 
 // option looks a job's option up, then the globals.
@@ -172,4 +175,24 @@ func option(run *result.Run, j *result.Job, key string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// cause is why a job failed, empty when it did not.
+func cause(j *result.Job) string {
+	switch {
+	case j.FirstError != "":
+		return j.FirstError
+	case j.Error != 0:
+		return syscall.Errno(j.Error).Error()
+	case j.TotalErrors > 0:
+		return plural(j.TotalErrors, "error")
+	}
+	return ""
+}
+
+func plural(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.FormatUint(n, 10) + " " + noun
 }

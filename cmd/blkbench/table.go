@@ -1,11 +1,55 @@
 package main
 
+import (
+	"strings"
+
+	"github.com/blkbench/blkbench/bench/fiojob"
+)
+
 // The table of verbs. It is filled at the start of the program, since the verbs' functions refer to it.
 func verbTable() []verb {
 	return []verb{
+		{
+			name: "run", link: "fio", summary: "measures files, block devices and every other target", usage: "[JOBFILE…] [--key=value…]",
+			long: runLong, flags: runFlags, run: runRun,
+		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},
 		{name: "completion", summary: "writes a completion script", usage: "bash|zsh|fish", run: runCompletion},
 	}
+}
+
+const runLong = `Without any argument a quick preset measures the file system of the current folder: sequential and random writing and reading of a
+temporary file, about 20 s, removed afterwards.
+
+Otherwise it takes what fio takes: job files, and every key of a job as a flag (--rw=randread or --rw randread). --name starts a job; keys before
+the first --name hold for all. A target is a path, a block device, null-co://, or a graph (driver=…,file.driver=… or json:{…}).
+
+A key that is known and not supported is refused by name, as is an unknown one; --lenient makes that a warning. Block devices that hold data
+are written to only when they are named by --allow-destroy.
+
+Ctrl-C ends the measurement and prints the report of what was measured; SIGUSR1 prints the state.`
+
+// runFlags documents the run's own options and the job keys, from the tables that parse them.
+func runFlags() []flagDoc {
+	var docs []flagDoc
+	for _, o := range fiojob.RunOptionTable() {
+		if o.Status != fiojob.Refused {
+			docs = append(docs, flagDoc{name: "--" + o.Name, arg: o.Arg, help: o.Help, group: "options of the run"})
+		}
+	}
+	for _, o := range fiojob.Options() {
+		if o.Status != fiojob.Refused {
+			docs = append(docs, flagDoc{name: "--" + o.Name, arg: keyArg(o), help: o.Help, group: "keys of a job"})
+		}
+	}
+	return docs
+}
+
+func keyArg(o *fiojob.Option) string {
+	if o.Bare() {
+		return ""
+	}
+	return strings.ToUpper(o.Kind.String())
 }

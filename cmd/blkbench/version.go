@@ -68,4 +68,3 @@ func runVersion(_ context.Context, a *app, args []string) int {
 	}
 	return exitOK
 }
-

@@ -25,7 +25,8 @@ func ReadHeader(ctx context.Context, file *engine.Ref, tolerant bool) (*Header, 
 	}
 }
 
-// writeHeaderFields writes the size and the roots: one small write inside the first sector. mu is held.
+// writeHeaderFields writes the size, the roots, and the features and refcount width where the version has them: one small write inside the
+// first sector. mu is held.
 func (m *Image) writeHeaderFields(ctx context.Context) error {
 	h := &m.hdr
 	b := be.AppendUint64(nil, h.Size) // 24
@@ -35,8 +36,38 @@ func (m *Image) writeHeaderFields(ctx context.Context) error {
 	b = be.AppendUint64(b, h.RefcountTableOffset)
 	b = be.AppendUint32(b, h.RefcountTableClusters)
 	b = be.AppendUint32(b, h.SnapshotCount)
-	b = be.AppendUint64(b, h.SnapshotsOffset)
+	b = be.AppendUint64(b, h.SnapshotsOffset) // 64
+	if h.Version >= 3 {
+		b = be.AppendUint64(b, h.Incompatible) // 72
+		b = be.AppendUint64(b, h.Compatible)
+		b = be.AppendUint64(b, h.Autoclear)
+		b = be.AppendUint32(b, h.RefcountOrder) // 96
+	}
 	return m.file.WriteAt(ctx, b, 24, 0)
+}
+
+// switchHeader changes sizes and roots durably: what they lead to is durable already. When that does not work the old header is put back;
+// when that does not work either the image takes no more writes, since nobody knows which header is on the disk. Either way what the new
+// header would have led to may be given back. mu is held.
+func (m *Image) switchHeader(ctx context.Context, change func(h *Header)) error {
+	old := m.hdr
+	change(&m.hdr)
+	err := m.writeHeaderFields(ctx)
+	if err == nil {
+		if err = m.file.Flush(ctx); err == nil {
+			return nil
+		}
+	}
+	m.hdr = old
+	back := m.writeHeaderFields(ctx)
+	if back == nil {
+		back = m.file.Flush(ctx)
+	}
+	if back != nil {
+		m.broken.Store(true)
+		m.fastWrite.Store(false)
+	}
+	return err
 }
 
 // writeFeatures writes the three feature words. mu is held.
@@ -99,18 +130,39 @@ func (m *Image) setAutoclear(ctx context.Context, bit uint64, on bool) error {
 	return err
 }
 
-// rewriteHeader writes the whole header with its extensions and the backing file's name. The first sector goes last: until then the old
-// header is in force, and what it needs beyond the first sector is only overwritten where both agree on its place. mu is held.
+// sector is what a disk writes as a whole, in bytes.
+const sector = 512
+
+// rewriteHeader writes the header with its extensions and the backing file's name. All that is in force only by the first sector is
+// written first, to places that the old header does not use; the first sector switches. The feature names go when the extensions would
+// not fit the first sector with them. mu is held.
 func (m *Image) rewriteHeader(ctx context.Context, change func(h *Header)) error {
 	h := m.hdr
 	h.Extensions = append([]Extension(nil), h.Extensions...)
 	change(&h)
 	b, err := h.Marshal()
-	if err != nil {
-		return err
+	if err != nil || h.extensionsEnd() > sector {
+		slim := h
+		slim.Extensions = append([]Extension(nil), h.Extensions...)
+		slim.SetExtension(ExtFeatureNames, nil)
+		sb, serr := slim.Marshal()
+		if err != nil && serr != nil {
+			return err
+		}
+		if serr == nil && (err != nil || slim.extensionsEnd() <= sector) {
+			h, b = slim, sb
+		}
 	}
-	// What the old header had behind the new one must not look like an extension: the end mark sees to that.
-	if err := m.file.WriteAt(ctx, b, 0, 0); err != nil {
+	b = h.placeName(b, &m.hdr)
+	if len(b) > sector {
+		if err := m.file.WriteAt(ctx, b[sector:], sector, 0); err != nil {
+			return err
+		}
+		if err := m.file.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.file.WriteAt(ctx, b[:min(len(b), sector)], 0, 0); err != nil {
 		return err
 	}
 	if err := m.file.Flush(ctx); err != nil {
@@ -118,4 +170,45 @@ func (m *Image) rewriteHeader(ctx context.Context, change func(h *Header)) error
 	}
 	m.hdr = h
 	return nil
+}
+
+// extensionsEnd returns where the extension area of a marshalled header ends, with its end mark.
+func (h *Header) extensionsEnd() uint64 {
+	end := uint64(h.HeaderLength) + 8
+	for _, e := range h.Extensions {
+		end += 8 + (uint64(len(e.Data))+7)&^7
+	}
+	return end
+}
+
+// placeName moves the backing file's name to where neither the first sector's edge nor the old header's name is in the way, if the
+// cluster has room.
+func (h *Header) placeName(b []byte, old *Header) []byte {
+	if h.BackingOffset == 0 {
+		return b
+	}
+	n, room := uint64(h.BackingSize), uint64(1)<<h.ClusterBits
+	at, oldAt, oldEnd := h.BackingOffset, old.BackingOffset, old.BackingOffset+uint64(old.BackingSize)
+	if at+n > sector && at < sector {
+		at = sector
+	}
+	if at == h.BackingOffset && at+n <= sector {
+		return b
+	}
+	same := old.BackingFile == h.BackingFile && oldAt >= max(sector, h.extensionsEnd())
+	switch {
+	case same:
+		at = oldAt
+	case oldAt != 0 && at < oldEnd && oldAt < at+n:
+		at = (oldEnd + 7) &^ 7
+	}
+	if at+n > room {
+		return b
+	}
+	out := make([]byte, at+n)
+	copy(out, b[:h.BackingOffset])
+	copy(out[at:], h.BackingFile)
+	be.PutUint64(out[8:], at)
+	h.BackingOffset = at
+	return out
 }

@@ -45,8 +45,11 @@ type Image struct {
 	tables   map[int64]struct{} // clusters of active L2 tables and of refcount blocks, see overlap.go
 	bitmaps  bitmapState
 	writable bool
+	lazy     bool // refcounts are written when the image is closed
 	closed   bool
+	trim     bool // the file is to be cut behind the last cluster in use
 	detail   *Detail
+	notes    []string
 
 	prealloc struct {
 		once     sync.Once
@@ -64,8 +67,8 @@ type Config struct {
 	PassDiscardRequest bool // discarded clusters are deallocated in the file
 	PassDiscardSnap    bool // what a deleted snapshot frees
 	PassDiscardOther   bool
-	LazyRefcounts      bool
-	FastWrites         bool // writes of allocated clusters go in place without a lock
+	LazyRefcounts      *bool // nil: as the image says
+	FastWrites         bool  // writes of allocated clusters go in place without a lock
 	CompressionLevel   int
 	CompressionWindow  int // bytes, zlib
 }
@@ -151,28 +154,44 @@ func (m *Image) closeClean(ctx context.Context) error {
 	return nil
 }
 
-// settle makes the whole metadata durable and frees all that is pending. No reader and no Path may be left, or the gate is held and the
-// Paths are drained. mu is held.
+// commit makes the whole metadata durable and sends what is pending through its grace period. mu is held.
+func (m *Image) commit(ctx context.Context) error {
+	gen := m.dirtyGen.Load()
+	if err := m.writeBack(ctx); err != nil {
+		return err
+	}
+	if err := m.barrier(ctx); err != nil {
+		return err
+	}
+	m.cleanGen.Store(max(gen, m.cleanGen.Load()))
+	m.release(len(m.written))
+	return nil
+}
+
+// settle is commit for the end: nobody can be reading any more, so what is pending is freed at once. mu is held.
 func (m *Image) settle(ctx context.Context) error {
 	if err := m.writeBack(ctx); err != nil {
 		return err
 	}
-	if len(m.written)+len(m.draining) > 0 || m.dirtyGen.Load() != m.cleanGen.Load() {
+	if len(m.written) > 0 {
 		if err := m.barrier(ctx); err != nil {
 			return err
 		}
 	}
-	all := append(m.draining, m.written...)
-	m.draining, m.written = nil, nil
-	for i := range all {
-		if err := m.freeNow(ctx, &all[i]); err != nil {
+	m.draining = append(m.draining, m.written...)
+	m.written = nil
+	for i := range m.draining {
+		if err := m.freeNow(ctx, &m.draining[i]); err != nil {
 			return err
 		}
 	}
+	m.draining = nil
 	if err := m.writeRefs(ctx); err != nil {
 		return err
 	}
-	m.cleanGen.Store(m.dirtyGen.Load())
+	if err := m.trimNow(ctx); err != nil {
+		return err
+	}
 	return m.barrier(ctx)
 }
 

@@ -282,7 +282,7 @@ func (m *Image) copyTable(ctx context.Context, i int64, old L1Entry) error {
 // writeBack writes changed metadata to the file in the order of doc.go; the last step is not flushed. What was freed before moves on to
 // written. mu is held.
 func (m *Image) writeBack(ctx context.Context) error {
-	if !m.cfg.LazyRefcounts || m.hdr.Incompatible&IncompatDirty == 0 {
+	if !m.lazy || m.hdr.Incompatible&IncompatDirty == 0 {
 		if err := m.writeRefs(ctx); err != nil {
 			return err
 		}

@@ -127,12 +127,20 @@ func (m *Image) readWords(ctx context.Context, hostOff, n int64) ([]uint64, erro
 
 // openForWriting does what a writer owes: unknown autoclear bits go, and refcounts that a crash left behind are made right.
 func (m *Image) openForWriting(ctx context.Context, p *Parts) error {
-	m.fastWrite.Store(m.cfg.FastWrites && m.crypt == nil && m.hdr.CryptMethod == CryptNone)
+	m.lazy = m.hdr.Compatible&CompatLazyRefcounts != 0
+	if l := m.cfg.LazyRefcounts; l != nil {
+		m.lazy = *l && m.version >= 3
+	}
+	m.updateTracking()
 	if p.Check {
 		return nil
 	}
 	m.mu.Lock()
 	err := m.setAutoclear(ctx, ^autoclearKnown, false)
+	if err == nil && m.bitmaps.ext.Count == 0 && m.hdr.Extension(ExtBitmaps) != nil {
+		// The bitmaps cannot be believed any more: nothing keeps their clusters from being reused.
+		err = m.rewriteHeader(ctx, func(h *Header) { h.SetExtension(ExtBitmaps, nil) })
+	}
 	m.mu.Unlock()
 	if err != nil {
 		return err
@@ -148,6 +156,11 @@ func (m *Image) openForWriting(ctx context.Context, p *Parts) error {
 		return engine.Errf(engine.ErrCorrupt, "Could not repair dirty image: %d errors are left", res.Corruptions+res.CheckErrors)
 	}
 	return nil
+}
+
+// mayFastWrite reports whether the image's make lets writes go in place through Map.
+func (m *Image) mayFastWrite() bool {
+	return m.writable && m.cfg.FastWrites && m.crypt == nil && !m.broken.Load()
 }
 
 // beforeChange is called by every verb that changes guest content.
@@ -174,5 +187,5 @@ func (m *Image) describe() {
 		}
 	}
 	m.detail = m.newDetail()
-	m.info.Detail = m.detail
+	m.info.Detail, m.info.Notes = m.detail, m.notes
 }

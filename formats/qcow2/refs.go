@@ -422,13 +422,9 @@ func (m *Image) switchRefTable(ctx context.Context, start, clusters int64) error
 	if err := m.file.Flush(ctx); err != nil {
 		return err
 	}
-	old := m.hdr
-	m.hdr.RefcountTableOffset, m.hdr.RefcountTableClusters = uint64(start<<m.clusterBits), uint32(clusters)
-	if err := m.writeHeaderFields(ctx); err != nil {
-		m.hdr = old
-		return err
-	}
-	return m.file.Flush(ctx)
+	return m.switchHeader(ctx, func(h *Header) {
+		h.RefcountTableOffset, h.RefcountTableClusters = uint64(start<<m.clusterBits), uint32(clusters)
+	})
 }
 
 // writeWords writes a table of 64-bit words.
@@ -479,13 +475,7 @@ const maxPending = 16384
 
 // free notes that clusters lose a reference. What referred to them is changed already. mu is held.
 func (m *Image) free(f pendingFree) {
-	if k := len(m.frees); k > 0 {
-		if last := &m.frees[k-1]; last.cluster+last.n == f.cluster && last.class == f.class {
-			last.n += f.n
-			return
-		}
-	}
-	m.frees = append(m.frees, f)
+	m.frees = appendFree(m.frees, f)
 }
 
 // release hands the first n written frees, which are durable now, to the grace period. mu is held.
@@ -543,7 +533,7 @@ func (m *Image) freeNow(ctx context.Context, f *pendingFree) error {
 
 // beforeAlloc gets at pending space when there is much of it, and sets the dirty bit where refcounts are lazy.
 func (m *Image) beforeAlloc(ctx context.Context) error {
-	if m.cfg.LazyRefcounts && m.hdr.Incompatible&IncompatDirty == 0 {
+	if m.lazy && m.hdr.Incompatible&IncompatDirty == 0 {
 		if err := m.setIncompatible(ctx, IncompatDirty); err != nil {
 			return err
 		}

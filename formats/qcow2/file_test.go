@@ -1,0 +1,104 @@
+package qcow2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blkbench/blkbench/engine"
+)
+
+// fileNode is a regular file as a node.
+type fileNode struct{ f *os.File }
+
+func (n *fileNode) Info() engine.Info {
+	return engine.Info{
+		Driver: "file", Filename: n.f.Name(),
+		Caps: engine.CapWritable | engine.CapGrowable | engine.CapDiscard,
+	}
+}
+
+func (n *fileNode) Size() int64 {
+	st, err := n.f.Stat()
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+func (n *fileNode) ReadAt(_ context.Context, p []byte, off int64) error {
+	k, err := n.f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		clear(p[k:])
+		return nil
+	}
+	return err
+}
+
+func (n *fileNode) WriteAt(_ context.Context, p []byte, off int64, _ engine.WriteFlags) error {
+	_, err := n.f.WriteAt(p, off)
+	return err
+}
+
+func (n *fileNode) Flush(context.Context) error { return nil }
+
+func (n *fileNode) Discard(_ context.Context, off, length int64) error {
+	return unix.Fallocate(int(n.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
+}
+
+func (n *fileNode) Resize(_ context.Context, size int64, o engine.ResizeOptions) error {
+	old := n.Size()
+	if err := n.f.Truncate(size); err != nil {
+		return err
+	}
+	if size > old && (o.Prealloc == engine.PreallocFalloc || o.Prealloc == engine.PreallocFull) {
+		return unix.Fallocate(int(n.f.Fd()), 0, old, size-old)
+	}
+	return nil
+}
+
+func (n *fileNode) Extents(_ context.Context, off, length int64, dst []engine.Extent) ([]engine.Extent, error) {
+	end, size := off+length, n.Size()
+	for off < end {
+		data, err := unix.Seek(int(n.f.Fd()), off, unix.SEEK_DATA)
+		if err != nil || data > end {
+			data = end
+		}
+		if data > off {
+			dst = append(dst, engine.Extent{Off: off, Len: data - off, Flags: engine.ExtentZero | engine.ExtentOffset, HostOff: off})
+			off = data
+			continue
+		}
+		hole, err := unix.Seek(int(n.f.Fd()), off, unix.SEEK_HOLE)
+		if err != nil {
+			hole = size
+		}
+		hole = min(hole, end)
+		dst = append(dst, engine.Extent{Off: off, Len: hole - off, Flags: engine.ExtentData | engine.ExtentOffset, HostOff: off})
+		off = hole
+	}
+	return dst, nil
+}
+
+func (n *fileNode) Close() error { return n.f.Close() }
+
+// openFile opens a regular file as a node; create truncates it.
+func openFile(t testing.TB, path string, write, create bool) *engine.Ref {
+	t.Helper()
+	mode := os.O_RDONLY
+	if write {
+		mode = os.O_RDWR
+	}
+	if create {
+		mode |= os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, mode, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine.NewRef(&fileNode{f}, engine.OpenFlags{Write: write, Discard: true})
+}
