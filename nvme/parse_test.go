@@ -112,8 +112,10 @@ func TestGuardCheckValue(t *testing.T) {
 
 func TestProtectionFindsEveryFlip(t *testing.T) {
 	for _, p := range []nvme.Protection{
-		{Type: 1, BlockSize: 512, MetadataSize: 8}, {Type: 1, BlockSize: 512, MetadataSize: 8, Extended: true},
-		{Type: 2, BlockSize: 512, MetadataSize: 16, First: true}, {Type: 1, BlockSize: 512, MetadataSize: 16, Extended: true},
+		{Type: 1, BlockSize: 512, MetadataSize: 8},
+		{Type: 1, BlockSize: 512, MetadataSize: 8, Extended: true},
+		{Type: 2, BlockSize: 512, MetadataSize: 16, First: true},
+		{Type: 1, BlockSize: 512, MetadataSize: 16, Extended: true},
 	} {
 		const n = 3
 		data, meta := make([]byte, n*512), make([]byte, n*p.MetadataSize)
