@@ -264,6 +264,9 @@ func TestRingKeepsOrder(t *testing.T) {
 		defer close(done)
 		for i := uint64(1); i <= values; i++ {
 			r.Push(&i)
+			if i%7 == 0 || i == values {
+				r.Publish()
+			}
 		}
 	}()
 	got, last := uint64(0), uint64(0)
@@ -296,13 +299,20 @@ func TestFullRingDropsAndCounts(t *testing.T) {
 			t.Errorf("push %d: %v", i, ok)
 		}
 	}
+	if n := r.Drain(func([]int) {}); n != 0 {
+		t.Errorf("%d drained before they were published", n)
+	}
+	r.Publish()
 	var got []int
 	if n := r.Drain(func(v []int) { got = append(got, v...) }); n != 4 || len(got) != 4 || got[3] != 3 || r.Dropped() != 2 {
 		t.Errorf("%d drained: %v, %d dropped", n, got, r.Dropped())
 	}
 	i := 9
-	if !r.Push(&i) || r.Drain(func([]int) {}) != 1 {
+	if !r.Push(&i) {
 		t.Error("no room after draining")
+	}
+	if r.Publish(); r.Drain(func([]int) {}) != 1 {
+		t.Error("nothing to drain after draining")
 	}
 }
 
@@ -312,7 +322,7 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	l := mustOpen(t, Options{Prefix: all(filepath.Join(t.TempDir(), "x")), Offset: true})
 	l.Event(&e)
 	use := func([]Event) {}
-	if n := testing.AllocsPerRun(1000, func() { r.Push(&e); r.Drain(use); l.Event(&e) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { r.Push(&e); r.Publish(); r.Drain(use); l.Event(&e) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if err := l.Close(); err != nil {
@@ -321,13 +331,16 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 }
 
 func BenchmarkRingPush(b *testing.B) {
-	r := NewRing[Event](1 << 12)
+	r := NewRing[Event](1 << 10)
 	e := Event{Lat: 5}
 	use := func([]Event) {}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r.Push(&e)
-		if i&1023 == 0 {
+		if i&31 == 0 {
+			r.Publish()
+		}
+		if i&255 == 0 {
 			r.Drain(use)
 		}
 	}
