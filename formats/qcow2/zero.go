@@ -58,19 +58,45 @@ func (m *Image) rawData() bool {
 
 // zeroEdge zeroes a part of a subcluster. Where nothing but zeroes is left of the subcluster then, it becomes a zero subcluster as a whole.
 func (m *Image) zeroEdge(ctx context.Context, off, end int64, flags engine.WriteFlags) error {
-	unit := int64(1) << m.subBits
-	first, last := off&^(unit-1), min((end+unit-1)&^(unit-1), m.Size())
-	r, err := m.lookup(ctx, off, end-off)
-	if err != nil {
+	whole, err := m.zeroBlank(ctx, off, end, flags&engine.MayUnmap != 0)
+	if err != nil || whole {
 		return err
-	}
-	if r.kind != kindNormal && r.kind != kindCompressed && m.extentsZero(ctx, first, off) && m.extentsZero(ctx, end, last) {
-		return m.zeroRange(ctx, first, last, flags)
 	}
 	if flags&engine.NoFallback != 0 {
 		return engine.Errf(engine.ErrUnsupported, "%#x+%d is a part of a cluster with data", off, end-off)
 	}
 	return m.writeZeroData(ctx, off, end-off)
+}
+
+// zeroBlank flags the subcluster of [off, end) as zero when it is not allocated and the rest of it reads as zeroes. Its cluster is in
+// flight meanwhile, so that no write comes in between.
+func (m *Image) zeroBlank(ctx context.Context, off, end int64, unmap bool) (done bool, err error) {
+	unit := int64(1) << m.subBits
+	first, last := off&^(unit-1), min((end+unit-1)&^(unit-1), m.Size())
+	c := off >> m.clusterBits
+	g := guestRange{c, c + 1}
+	m.mu.Lock()
+	m.await(g)
+	m.inFlight = append(m.inFlight, g)
+	m.mu.Unlock()
+	r, err := m.lookup(ctx, off, end-off)
+	done = err == nil && r.kind != kindNormal && r.kind != kindCompressed && m.extentsZero(ctx, first, off) && m.extentsZero(ctx, end, last)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.land(g)
+	if !done || m.version < 3 { // version 2 gets here without a backing file only: it reads as zeroes already
+		return done, err
+	}
+	s, err := m.sliceForWrite(context.WithoutCancel(ctx), m.sliceOf(off))
+	if err != nil {
+		return false, err
+	}
+	if m.extended {
+		sub := int((off & m.clusterMask) >> m.subBits)
+		return m.zeroSubclusters(s, m.inSlice(off), sub, sub+1), nil
+	}
+	m.zeroCluster(s, m.inSlice(off), unmap)
+	return true, nil
 }
 
 // extentsZero reports whether [from, to) is known to read as zeroes, here or below.
