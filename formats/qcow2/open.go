@@ -181,10 +181,7 @@ func (m *Image) describe() {
 		RequestAlign: 1, MemAlign: below.Limits.MemAlign, OptTransfer: uint32(m.clusterSize), ClusterSize: uint32(m.clusterSize),
 	}}
 	if m.writable {
-		m.info.Caps = engine.CapWritable | engine.CapDiscard
-		if m.version >= 3 {
-			m.info.Caps |= engine.CapZero | engine.CapUnmapZero
-		}
+		m.info.Caps = engine.CapWritable | engine.CapDiscard | engine.CapZero | engine.CapUnmapZero
 	}
 	m.detail = m.newDetail()
 	m.info.Detail, m.info.Notes = m.detail, m.notes

@@ -89,7 +89,7 @@ func (m *Image) grow(ctx context.Context, old, size int64, o engine.ResizeOption
 // zeroNew makes [from, to), which lies past the old end, read as zeroes over a backing file.
 func (m *Image) zeroNew(ctx context.Context, from, to int64) error {
 	if m.version < 3 {
-		return engine.Errf(engine.ErrUnsupported, "the backing file is longer than the image, and version 2 cannot hide what it has there")
+		return m.writeZeroData(ctx, from, to-from)
 	}
 	edge := min((from+m.clusterMask)&^m.clusterMask, to)
 	if err := m.writeZeroData(ctx, from, edge-from); err != nil {
