@@ -3,6 +3,7 @@ package host_test
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,12 +22,8 @@ type files map[string]string
 
 func (f files) with(more files) files {
 	all := files{}
-	for k, v := range f {
-		all[k] = v
-	}
-	for k, v := range more {
-		all[k] = v
-	}
+	maps.Copy(all, f)
+	maps.Copy(all, more)
 	return all
 }
 

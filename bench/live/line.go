@@ -64,11 +64,11 @@ func appendStatus(b []byte, l *result.Live) []byte {
 		b = append(strconv.AppendFloat(b, units.Finite(min(l.Done, 1)*100), 'f', 1, 64), '%')
 	}
 	b = append(b, ']')
-	any := false
+	moves := false
 	for d := range l.Dir {
-		any = any || l.Dir[d].IOPS > 0 || l.Dir[d].BW > 0
+		moves = moves || l.Dir[d].IOPS > 0 || l.Dir[d].BW > 0
 	}
-	if any {
+	if moves {
 		b = append(b, '[')
 		b = appendRates(b, l, func(b []byte, v *result.LiveDir) []byte {
 			return units.AppendFio(b, whole(v.BW), units.FioDigits, true, "B/s")
