@@ -68,6 +68,17 @@ func write(t *testing.T, dir string, f files) {
 
 const block = fs.ModeDevice
 
+const mountinfo = "1 0 259:9 / / rw - ext4 /dev/sda1 rw\n" +
+	"2 1 259:1 / /mnt/big\\040disk rw,relatime shared:2 master:1 - xfs /dev/nvme0n1p1 rw,attr2\n" +
+	"3 1 0:50 / /dev/shm rw - tmpfs tmpfs rw\n" +
+	"4 1 0:60 / /mnt/btrfs rw - btrfs /dev/nvme0n1p1 rw,compress=zstd:3\n" +
+	"5 1 0:70 / /mnt/nfs rw - nfs4 server:/x rw\n" +
+	"6 1 7:0 / /mnt/loop rw - ext4 /dev/loop0 rw\n" +
+	"malformed\n"
+
+const diskstats = "259 0 nvme0n1 100 1 1000 50 200 2 2000 60 0 70 110 0 0 0 0\n" +
+	"253 0 dm-0 10 0 100 5 20 0 200 6 0 7 11 0 0 0 0\n"
+
 var server = files{
 	"etc/os-release":                       "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
 	"proc/sys/kernel/hostname":             "bench1\n",
@@ -107,26 +118,19 @@ var server = files{
 	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/max_sectors_kb":        "128\n",
 	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/zoned":                 "none\n",
 	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/io_poll":               "0\n",
-	"proc/self/mountinfo": "1 0 259:9 / / rw - ext4 /dev/sda1 rw\n" +
-		"2 1 259:1 / /mnt/big\\040disk rw,relatime shared:2 master:1 - xfs /dev/nvme0n1p1 rw,attr2\n" +
-		"3 1 0:50 / /dev/shm rw - tmpfs tmpfs rw\n" +
-		"4 1 0:60 / /mnt/btrfs rw - btrfs /dev/nvme0n1p1 rw,compress=zstd:3\n" +
-		"5 1 0:70 / /mnt/nfs rw - nfs4 server:/x rw\n" +
-		"6 1 7:0 / /mnt/loop rw - ext4 /dev/loop0 rw\n" +
-		"malformed\n",
-	"sys/dev/block/7:0":                                 "-> ../../devices/virtual/block/loop0",
-	"sys/block/loop0":                                   "-> ../devices/virtual/block/loop0",
-	"sys/devices/virtual/block/loop0/size":              "8\n",
-	"sys/devices/virtual/block/loop0/loop/backing_file": "/images/a.img\n",
-	"sys/dev/block/253:0":                               "-> ../../devices/virtual/block/dm-0",
-	"sys/block/dm-0":                                    "-> ../devices/virtual/block/dm-0",
-	"sys/devices/virtual/block/dm-0/size":               "16\n",
-	"sys/devices/virtual/block/dm-0/dm/name":            "vg-lv\n",
-	"sys/devices/virtual/block/dm-0/slaves/nvme0n1p1":   "",
-	"run/udev/data/b259:1":                              "S:disk/by-id/x\nE:ID_FS_TYPE=xfs\nE:ID_FS_LABEL=data\n",
-	"run/udev/data/b259:0":                              "E:ID_PART_TABLE_TYPE=gpt\n",
-	"proc/diskstats": "259 0 nvme0n1 100 1 1000 50 200 2 2000 60 0 70 110 0 0 0 0\n" +
-		"253 0 dm-0 10 0 100 5 20 0 200 6 0 7 11 0 0 0 0\n",
+	"proc/self/mountinfo":                                             mountinfo,
+	"sys/dev/block/7:0":                                               "-> ../../devices/virtual/block/loop0",
+	"sys/block/loop0":                                                 "-> ../devices/virtual/block/loop0",
+	"sys/devices/virtual/block/loop0/size":                            "8\n",
+	"sys/devices/virtual/block/loop0/loop/backing_file":               "/images/a.img\n",
+	"sys/dev/block/253:0":                                             "-> ../../devices/virtual/block/dm-0",
+	"sys/block/dm-0":                                                  "-> ../devices/virtual/block/dm-0",
+	"sys/devices/virtual/block/dm-0/size":                             "16\n",
+	"sys/devices/virtual/block/dm-0/dm/name":                          "vg-lv\n",
+	"sys/devices/virtual/block/dm-0/slaves/nvme0n1p1":                 "",
+	"run/udev/data/b259:1":                                            "S:disk/by-id/x\nE:ID_FS_TYPE=xfs\nE:ID_FS_LABEL=data\n",
+	"run/udev/data/b259:0":                                            "E:ID_PART_TABLE_TYPE=gpt\n",
+	"proc/diskstats":                                                  diskstats,
 }
 
 func nodes() map[string]host.Stat {
