@@ -58,7 +58,7 @@ func TestInteropRequestLogsAreFios(t *testing.T) {
 	}
 }
 
-func only(k Kind, prefix string) (p [kinds]string) {
+func only(k Kind, prefix string) (p [Kinds]string) {
 	p[k] = prefix
 	return p
 }
@@ -111,7 +111,7 @@ func TestInteropLineShapesAreFios(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for k := range kinds {
+		for k := range Kinds {
 			name := FileName("j", k, 1)
 			theirs := content(t, filepath.Join(r.Dir, name))
 			ours := content(t, FileName(prefix, k, 1))
@@ -213,7 +213,7 @@ func run(t *testing.T, dir, program string, args ...string) string {
 func histogramLog(t *testing.T) (name string, h *hist.Hist) {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "ours")
-	l := mustOpen(t, Options{Prefix: [kinds]string{ClatHist: prefix}, Job: 1, Hist: 1000 * ms})
+	l := mustOpen(t, Options{Prefix: [Kinds]string{ClatHist: prefix}, Job: 1, Hist: 1000 * ms})
 	rng := gen.NewRand(1, 1)
 	h = new(hist.Hist)
 	for s := range int64(10) {
@@ -319,7 +319,7 @@ func TestInteropHalfBins(t *testing.T) {
 	var names [2]string
 	for i, coarseness := range []int{0, 2} {
 		prefix := filepath.Join(t.TempDir(), "x")
-		l := mustOpen(t, Options{Prefix: [kinds]string{ClatHist: prefix}, Hist: 100 * ms, Coarseness: coarseness})
+		l := mustOpen(t, Options{Prefix: [Kinds]string{ClatHist: prefix}, Hist: 100 * ms, Coarseness: coarseness})
 		l.Interval(100*ms, &[gen.Dirs]Part{part(4096, 5, 6, 7, 70_000, 71_000, 1_000_000)})
 		if err := l.Close(); err != nil {
 			t.Fatal(err)

@@ -21,10 +21,11 @@ const (
 	BW
 	IOPS
 	ClatHist
-	kinds
+	// Kinds is their number.
+	Kinds
 )
 
-var kindNames = [kinds]string{"slat", "clat", "lat", "bw", "iops", "clat_hist"}
+var kindNames = [Kinds]string{"slat", "clat", "lat", "bw", "iops", "clat_hist"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -41,7 +42,7 @@ const (
 // Options are fio's log_* keys. Times are nanoseconds.
 type Options struct {
 	// Prefix of the file name by kind; "" is no log of that kind.
-	Prefix [kinds]string
+	Prefix [Kinds]string
 	// Job is the number in the file name, from 1; 0 leaves it out (per_job_logs=0).
 	Job int
 	// Append adds to a file that is there instead of beginning it anew: for the
@@ -88,7 +89,7 @@ type Event struct {
 // measuring thread: writing blocks.
 type Logs struct {
 	o     Options
-	out   [kinds]*output
+	out   [Kinds]*output
 	win   windows
 	hist  histWindow
 	names []string

@@ -15,7 +15,7 @@ import (
 const ms = 1_000_000
 
 // all asks for every kind of log under one prefix.
-func all(prefix string) (p [kinds]string) {
+func all(prefix string) (p [Kinds]string) {
 	for k := range p {
 		p[k] = prefix
 	}
@@ -134,7 +134,7 @@ func TestWindowsHaveALineEach(t *testing.T) {
 // leaves the grid where it was.
 func TestLateWindowKeepsTheGrid(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "x")
-	l := mustOpen(t, Options{Prefix: [kinds]string{IOPS: prefix}, Avg: 500 * ms})
+	l := mustOpen(t, Options{Prefix: [Kinds]string{IOPS: prefix}, Avg: 500 * ms})
 	for _, end := range []int64{500, 1250, 1500, 2000, 2200} {
 		l.Interval(end*ms, &[gen.Dirs]Part{{IOs: 300}})
 	}
@@ -150,7 +150,7 @@ func TestLateWindowKeepsTheGrid(t *testing.T) {
 func TestHistogramLog(t *testing.T) {
 	for _, coarseness := range []int{0, 3, 6} {
 		prefix := filepath.Join(t.TempDir(), "x")
-		l := mustOpen(t, Options{Prefix: [kinds]string{ClatHist: prefix}, Job: 3, Hist: 100 * ms, Coarseness: coarseness})
+		l := mustOpen(t, Options{Prefix: [Kinds]string{ClatHist: prefix}, Job: 3, Hist: 100 * ms, Coarseness: coarseness})
 		if _, h := l.Windowed(); h != 100*ms || l.EveryRequest() {
 			t.Error("does not ask for histograms")
 		}
@@ -190,7 +190,7 @@ func TestHistogramLog(t *testing.T) {
 func TestSharedFileIsAppendedTo(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "x")
 	for i := range 3 {
-		l := mustOpen(t, Options{Prefix: [kinds]string{Lat: prefix}, Append: i > 0})
+		l := mustOpen(t, Options{Prefix: [Kinds]string{Lat: prefix}, Append: i > 0})
 		l.Event(&Event{Lat: uint64(i)})
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
@@ -202,7 +202,7 @@ func TestSharedFileIsAppendedTo(t *testing.T) {
 }
 
 func TestBadLogOptionsAreRefused(t *testing.T) {
-	for _, o := range []Options{{Coarseness: 7}, {Avg: -1}, {Prefix: [kinds]string{Lat: "/nowhere/at/all/x"}}} {
+	for _, o := range []Options{{Coarseness: 7}, {Avg: -1}, {Prefix: [Kinds]string{Lat: "/nowhere/at/all/x"}}} {
 		if _, err := Open(o); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}
@@ -218,7 +218,7 @@ func TestWriteErrorsAreReported(t *testing.T) {
 	if err := os.Symlink("/dev/full", FileName(filepath.Join(dir, "x"), Lat, 0)); err != nil {
 		t.Fatal(err)
 	}
-	l := mustOpen(t, Options{Prefix: [kinds]string{Lat: filepath.Join(dir, "x")}})
+	l := mustOpen(t, Options{Prefix: [Kinds]string{Lat: filepath.Join(dir, "x")}})
 	for range 10_000 {
 		l.Event(&Event{})
 	}
