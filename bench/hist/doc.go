@@ -8,7 +8,7 @@
 // standard deviation are exact: they come from running sums, the squares in
 // 128 bits.
 //
-// The buckets are those of fio's json+ and histogram logs (fio stops at 2^35
+// The buckets are those of fio's json+ and histogram logs (fio stops at 2^34
 // ns), so the same samples give the same bins and the same percentiles.
 // Differences from fio: no floating point and no division while recording
 // (fio updates its mean by Welford's method), and merging is plain addition,
