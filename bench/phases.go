@@ -13,6 +13,7 @@ func (w *worker) measure() error {
 	j := w.job
 	w.delay()
 	now := w.clock.Now()
+	w.began.Store(now)
 	w.rampEnd = now + int64(j.Time.Ramp)
 	w.deadline = 1<<63 - 1
 	if j.Time.Runtime > 0 {

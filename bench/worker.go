@@ -75,6 +75,7 @@ type worker struct {
 	phase        atomic.Int32
 	stop         atomic.Bool
 	tid          atomic.Int32
+	began        atomic.Int64 // clock ns of the job's start
 	deadlineHint atomic.Int64
 	expect       atomic.Int64    // bytes that the job is going to move; 0: unknown
 	gate         <-chan struct{} // closed when the batch is released
