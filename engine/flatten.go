@@ -84,7 +84,7 @@ type flattener struct {
 }
 
 // flatten compiles the graph into stages. What is the same as before (queues, references) stays; what is no longer needed is given
-// back: queues here, references by Defer, since the last one closes the node. Nothing is in flight.
+// back. Nothing is in flight.
 func (p *Path) flatten() error {
 	gen := graphGen.Load()
 	f := &flattener{p: p, seen: map[stageKey]int32{}, clones: map[stageKey]*Ref{}}
@@ -106,7 +106,7 @@ func (p *Path) flatten() error {
 		case err != nil:
 			err = errors.Join(err, ref.Close())
 		default:
-			p.domain.Defer(func() { _ = ref.Close() }) // its driver closed it already, and took that for its end
+			p.retired.Go(func() { p.retireErr.put(ref.Close()) }) // the last one closes the node, which this thread must not wait for
 		}
 	}
 	p.plan, p.clones = f.plan, f.clones

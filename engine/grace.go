@@ -37,7 +37,8 @@ import (
 // at its leaves leaves its leaf gate: the request that would wake it may be the one that waits for it.
 //
 // Deferred work runs on a goroutine of the domain, never on a Path's thread or under a driver's lock; it may call SyncPaths and
-// Synchronize, because the goroutine that finds out what is due is another one.
+// Synchronize, because the goroutine that finds out what is due is another one. It must not wait for other deferred work: references
+// are given back by Retire, since closing a node may do that.
 //
 // A Path that is busy and whose owner stops polling holds up reclamation: space is then not reused, which is safe.
 
@@ -132,9 +133,21 @@ func (d *Domain) Synchronize(ctx context.Context) error { return d.wait(ctx, fal
 // call, not on a Path's thread.
 func (d *Domain) SyncPaths(ctx context.Context) error { return d.wait(ctx, true) }
 
+// Barrier waits until everything that was deferred before has run; for a driver's Close. It must not be called where Synchronize must
+// not, nor by deferred work.
+func (d *Domain) Barrier(ctx context.Context) error {
+	done := make(chan struct{})
+	d.Defer(func() { close(done) })
+	return await(ctx, done)
+}
+
 func (d *Domain) wait(ctx context.Context, pathsOnly bool) error {
 	done := make(chan struct{})
 	d.enqueue(deferred{pathsOnly: pathsOnly, done: done})
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done chan struct{}) error {
 	select {
 	case <-done:
 		return nil

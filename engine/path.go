@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +46,25 @@ type Path struct {
 	ts   unix.Timespec
 
 	stats PathStats
+
+	retired   sync.WaitGroup // references that were given back when the graph was exchanged
+	retireErr firstError
+}
+
+// firstError keeps the first error of several goroutines.
+type firstError struct{ err atomic.Pointer[error] }
+
+func (f *firstError) put(err error) {
+	if err != nil {
+		f.err.CompareAndSwap(nil, &err)
+	}
+}
+
+func (f *firstError) get() error {
+	if p := f.err.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // PathConfig says how a graph is opened for polling.
@@ -236,7 +257,8 @@ func (p *Path) Close() error {
 	for _, ref := range p.clones {
 		err = errors.Join(err, ref.Close())
 	}
-	return errors.Join(err, p.root.Close())
+	p.retired.Wait()
+	return errors.Join(err, p.retireErr.get(), p.root.Close())
 }
 
 // readyRing holds finished requests until they are polled; it never holds more than Depth.

@@ -56,7 +56,7 @@ type Ref struct {
 var graphGen atomic.Uint64
 
 // GraphChanged tells Paths that children were exchanged. A driver calls it after it publishes the new child and before it closes the
-// old one (which it does by [Domain.Defer]).
+// old one (which it does by [Ref.Retire]).
 func GraphChanged() { graphGen.Add(1) }
 
 // NewRef wraps a node that was made without the registry, as tests and tools do. flags.Write must agree with what the node allows.
@@ -113,6 +113,19 @@ func (r *Ref) Close() error {
 		return nil
 	}
 	return r.wrap("close", 0, -1, r.st.node.Close())
+}
+
+// Retire gives the reference back after a grace period; report, which may be nil, is then told what came of it. What matters of a node
+// that was written to is flushed before.
+func (r *Ref) Retire(report func(error)) {
+	r.st.domain.Defer(func() {
+		// On its own: the node may be the last user of others, and wait for what they have deferred.
+		go func() {
+			if err := r.Close(); report != nil {
+				report(err)
+			}
+		}()
+	})
 }
 
 // wrap adds operation, driver, node and place to an error, once: what a layer below has said stands.

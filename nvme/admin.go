@@ -64,8 +64,7 @@ func (c *Controller) IO(ctx context.Context, cmd *Command, data, metadata []byte
 	}
 	k := *cmd
 	cp, err := c.io.do(ctx, &k, data, metadata, 0)
-	var left *leftError
-	if errors.As(err, &left) {
+	if left, ok := errors.AsType[*leftError](err); ok {
 		c.report(c.io.q, fault{kind: faultCommand, cid: left.cid, err: err})
 	}
 	if err != nil {

@@ -223,8 +223,7 @@ func (c *Controller) setShadowDoorbells(ctx context.Context) error {
 	clear(c.mem.Bytes[offShadow : offEvents+pageSize])
 	cmd := Command{Opcode: OpDoorbellBuffer, PRP1: c.mem.IOVA + offShadow, PRP2: c.mem.IOVA + offEvents}
 	if _, err := c.adminDuring(ctx, cmd, nil); err != nil {
-		var status *StatusError
-		if errors.As(err, &status) {
+		if _, ok := errors.AsType[*StatusError](err); ok {
 			c.opt.Log.Warn("no shadow doorbells", "controller", c.dev.Name(), "error", err)
 			return nil
 		}

@@ -2,7 +2,6 @@ package nvme
 
 import (
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -150,8 +149,3 @@ func (m *Memory) release() {
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
-
-// commands is DMA memory, or a controller memory buffer, as submission queue entries.
-func commands(b []byte, n int) []Command {
-	return unsafe.Slice((*Command)(unsafe.Pointer(unsafe.SliceData(b))), n)
-}

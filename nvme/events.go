@@ -18,8 +18,7 @@ func (c *Controller) armEvents(ctx context.Context) error {
 	supported := uint32(0x1f) | c.ident.OAES
 	cmd := SetFeatures(FIDAsyncEvent, 0, false, asyncEventMask&supported)
 	if _, err := c.adminDuring(ctx, cmd, nil); err != nil {
-		var status *StatusError
-		if !errors.As(err, &status) {
+		if _, ok := errors.AsType[*StatusError](err); !ok {
 			return fmt.Errorf("asynchronous event configuration: %w", err)
 		}
 		c.opt.Log.Warn("asynchronous event configuration", "controller", c.dev.Name(), "error", err)

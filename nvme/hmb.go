@@ -48,8 +48,7 @@ func (c *Controller) setHostMemory(ctx context.Context) error {
 	cmd.CDW13, cmd.CDW14 = uint32(c.hmb.list.IOVA), uint32(c.hmb.list.IOVA>>32)
 	cmd.CDW15 = uint32(c.hmb.count)
 	if _, err := c.adminDuring(ctx, cmd, nil); err != nil {
-		var status *StatusError
-		if !errors.As(err, &status) {
+		if _, ok := errors.AsType[*StatusError](err); !ok {
 			return fmt.Errorf("host memory buffer: %w", err)
 		}
 		// A controller works without; it is only slower.

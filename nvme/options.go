@@ -9,8 +9,8 @@ import (
 type Options struct {
 	// Queues is how many I/O queues to ask for; the controller may grant fewer. 0 asks for 16.
 	Queues int
-	// QueueSize is the number of entries of an I/O queue, rounded down to a power of two and to what the controller
-	// has; one less can be in flight. 0 is 256.
+	// QueueSize is the number of entries of an I/O queue, rounded down to a power of two, to MaxQueueSize and to
+	// what the controller has; one less can be in flight. 0 is 256.
 	QueueSize int
 	// Interrupts gives every Queue an MSI-X vector and an eventfd.
 	Interrupts bool

@@ -8,17 +8,13 @@ import (
 
 // newQueue makes the host's side of a queue pair, without memory.
 func (c *Controller) newQueue(id uint16, size int) *Queue {
-	return &Queue{
-		ctrl: c, id: id, mask: uint32(size - 1), eventFD: -1,
-		shape: make([]uint32, size), free: make([]uint16, size), issued: make([]uint32, size), level: make([]uint8, size),
-	}
+	return &Queue{ctrl: c, id: id, mask: uint32(size - 1), eventFD: -1}
 }
 
 // adopt makes the rings from the queue's memory, and finds its doorbells.
 func (q *Queue) adopt() {
-	size := int(q.mask) + 1
-	q.sq = commands(q.sqMem.Bytes, size)
-	q.cq = unsafe.Slice((*cqe)(unsafe.Pointer(unsafe.SliceData(q.cqMem.Bytes))), size)
+	q.sq = (*[MaxQueueSize]Command)(unsafe.Pointer(unsafe.SliceData(q.sqMem.Bytes)))
+	q.cq = (*[MaxQueueSize]cqe)(unsafe.Pointer(unsafe.SliceData(q.cqMem.Bytes)))
 	q.connectBells()
 }
 
@@ -78,7 +74,7 @@ func (c *Controller) openQueue(ctx context.Context, size, extra int, interrupts 
 	if id == 0 {
 		return nil, fmt.Errorf("%w: all %d I/O queues of the controller are in use", ErrNoQueue, c.Queues())
 	}
-	size = roundDownPow2(min(max(size, 2), int(c.cap.MQES())+1))
+	size = roundDownPow2(min(max(size, 2), int(c.cap.MQES())+1, MaxQueueSize))
 	q := c.newQueue(id, size)
 	q.sgl, q.sgl4, q.expiry = c.sgl, c.sgl4, c.expiry
 	if err := q.allocate(extra); err != nil {

@@ -28,12 +28,10 @@ type Queue struct {
 	unread uint32 // completions taken since the head was last given back
 	mask   uint32 // size-1; the size is a power of two
 	nfree  uint32
-	tick   uint32 // the controller's clock as of the last look
-	sq     []Command
-	cq     []cqe
-	shape  []uint32 // by slot: CDW12 of a slot whose other dwords are those of a one-page transfer, or noShape
-	free   []uint16 // free command identifiers, last in first out
-	issued []uint32 // by identifier: tick of submission, 0 when free, noExpiry for commands that may wait for ever
+	tick   uint32                 // the controller's clock as of the last look
+	check  uint32                 // the queue's identifier where a completion has it
+	sq     *[MaxQueueSize]Command // only the first size entries exist
+	cq     *[MaxQueueSize]cqe
 	sqBell doorbell
 	cqBell doorbell
 
@@ -51,11 +49,24 @@ type Queue struct {
 	sgl4    bool // they must be dword aligned
 	expiry  uint32
 	result  [][2]uint32 // by identifier: dwords 0 and 1 of the completion; nil on a queue that is not asked
-	level   []uint8     // by identifier: how far the recovery of a late command has got
 	cause   atomic.Pointer[error]
 	rested  atomic.Bool // the owner has seen that the queue stops, with nothing in flight
 	retired bool        // the completion queue is not to be read any more
+
+	// Tables of fixed size, so that a masked index needs no bounds check.
+	shape [MaxQueueSize]uint32 // by slot: CDW12 of a slot whose other dwords are those of a one-page transfer, or noShape
+	free  [MaxQueueSize]uint16 // free command identifiers, last in first out
+	level [MaxQueueSize]uint8  // by identifier: how far the recovery of a late command has got
+	// issued is, by identifier, the tick of submission, 0 when free, noExpiry for a command that may wait for ever. It has
+	// an entry for every value that a completion can carry.
+	issued [1 << 16]uint32
 }
+
+// MaxQueueSize is the largest number of entries of a queue pair.
+const (
+	MaxQueueSize = 4096
+	indexMask    = MaxQueueSize - 1
+)
 
 // cqe is a completion queue entry as the controller writes it: the phase is in the last dword, which is written last.
 type cqe struct {
@@ -118,12 +129,13 @@ func (q *Queue) Prepare(op uint8, nsid uint32, slba uint64, cdw12 uint32, iova u
 	if q.state.Load() != queueLive || q.nfree == 0 {
 		return 0, false
 	}
-	q.nfree--
-	cid = q.free[q.nfree]
+	top := q.nfree - 1
+	q.nfree = top
+	cid = q.free[top&indexMask]
 	q.issued[cid] = q.tick
-	slot := q.tail & q.mask
+	slot := q.tail & q.mask & indexMask
 	c := &q.sq[slot]
-	if n <= pageSize-uint32(iova&(pageSize-1)) && q.shape[slot] == cdw12 {
+	if q.shape[slot] == cdw12 && n <= pageSize-uint32(iova&(pageSize-1)) {
 		// The slot holds such a command already: three stores make it this one.
 		*(*uint64)(unsafe.Pointer(c)) = uint64(op) | uint64(cid)<<16 | uint64(nsid)<<32
 		c.PRP1 = iova
@@ -215,32 +227,34 @@ const giveBack = 16
 
 // harvest reads completions.
 func (q *Queue) harvest(out []Done) int {
+	head, phase, nfree, mask, results := q.head, q.phase, q.nfree, q.mask, q.result
 	n := 0
 	for n < len(out) {
-		e := &q.cq[q.head]
+		e := &q.cq[head&indexMask]
 		w := atomic.LoadUint32(&e.cidPhase)
-		if w&phaseBit != q.phase {
+		if w&phaseBit != phase {
 			break
 		}
 		cid := uint16(w)
-		if e.sqhdSQID>>16 != uint32(q.id) || e.sqhdSQID&0xffff > q.mask || uint32(cid) > q.mask || q.issued[cid] == 0 {
+		// The submission queue's identifier must be ours, its head within the ring, and the command in flight.
+		if e.sqhdSQID^q.check > mask || q.issued[cid] == 0 {
 			q.malformed(e, w)
 			break
 		}
-		if q.result != nil {
-			q.result[cid] = [2]uint32{e.dw0, e.dw1}
+		if results != nil {
+			results[cid] = [2]uint32{e.dw0, e.dw1}
 		}
 		q.issued[cid] = 0
-		q.free[q.nfree] = cid
-		q.nfree++
-		out[n] = Done{CID: cid, Status: Status(w >> 17)}
+		q.free[nfree&indexMask] = cid
+		nfree++
+		*(*uint32)(unsafe.Pointer(&out[n])) = w&0xffff | w>>17<<16 // both fields of Done in one store
 		n++
-		q.head++
-		if q.head > q.mask {
-			q.head = 0
-			q.phase ^= phaseBit
+		if head++; head > mask {
+			head = 0
+			phase ^= phaseBit
 		}
 	}
+	q.head, q.phase, q.nfree = head, phase, nfree
 	return n
 }
 
@@ -303,7 +317,7 @@ func (q *Queue) drain(out []Done) int {
 		return n
 	}
 	q.retired = true
-	for cid := range q.issued {
+	for cid := range q.mask {
 		if n == len(out) {
 			return n
 		}
@@ -339,7 +353,7 @@ func (q *Queue) expire(tick uint32) {
 	if q.expiry == 0 || q.nfree == q.mask {
 		return
 	}
-	for cid, at := range q.issued {
+	for cid, at := range q.issued[:q.mask] {
 		if at == 0 || at == noExpiry {
 			q.level[cid] = levelNone
 			continue
@@ -402,12 +416,13 @@ func (q *Queue) restart() {
 	for i := range q.shape {
 		q.shape[i] = noShape
 	}
+	q.check = uint32(q.id) << 16
 	q.nfree = 0
 	for cid := range q.mask {
 		q.free[q.nfree] = uint16(q.mask - 1 - cid)
 		q.nfree++
 	}
-	clear(q.issued)
-	clear(q.level)
+	clear(q.issued[:q.mask])
+	clear(q.level[:])
 	q.tick = q.ctrl.tick.Load()
 }

@@ -112,6 +112,9 @@ func (c *Controller) handle(todo []report) {
 
 // abort is step 1. Whether it worked shows in the command's completion, or in the queue's next report.
 func (c *Controller) abort(r report) {
+	if c.isDead() {
+		return
+	}
 	sqid := uint16(0)
 	if r.q != nil {
 		sqid = r.q.id
@@ -160,9 +163,11 @@ func (c *Controller) resetLocked(cause error) error {
 	c.opt.Log.Warn("reset controller", "controller", c.dev.Name(), "cause", cause)
 	c.stopAll(cause)
 	if err := c.stopController(); err != nil {
-		cause = fmt.Errorf("%w; %w", cause, err)
+		if cause = fmt.Errorf("%w; %w", cause, err); c.dev.Gone() {
+			cause = fmt.Errorf("%w: %w", ErrRemoved, cause)
+		}
 		c.markDead(cause)
-		if cut := c.cutOff(); cut != nil {
+		if cut := c.cutOff(); cut != nil && !c.dev.Gone() {
 			// Nothing proves that the controller has let go: what is in flight stays in flight.
 			c.opt.Log.Error("controller cannot be cut off", "controller", c.dev.Name(), "error", cut)
 			return errors.Join(cause, cut)

@@ -130,19 +130,19 @@ func (c CMBLOC) CQMMS() bool { return c&(1<<3) != 0 }
 // CMBSZ is the Controller Memory Buffer Size register. NVMe Base 2.0d §3.1.3.12
 type CMBSZ uint32
 
-// SQS, CQS, LISTS, RDS and WDS say what the buffer may hold: submission queues.
+// SQS says that the buffer may hold submission queues.
 func (c CMBSZ) SQS() bool { return c&1 != 0 }
 
-// CQS: completion queues.
+// CQS says that it may hold completion queues.
 func (c CMBSZ) CQS() bool { return c&2 != 0 }
 
-// LISTS: PRP and SGL lists.
+// LISTS says that it may hold PRP and SGL lists.
 func (c CMBSZ) LISTS() bool { return c&4 != 0 }
 
-// RDS: data that the controller writes.
+// RDS says that it may hold data that the controller writes.
 func (c CMBSZ) RDS() bool { return c&8 != 0 }
 
-// WDS: data that the controller reads.
+// WDS says that it may hold data that the controller reads.
 func (c CMBSZ) WDS() bool { return c&16 != 0 }
 
 // Unit is SZU in bytes: 4 KiB << (4 * SZU).

@@ -3,6 +3,7 @@ package nvme
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Status is the status field of a completion without the phase tag: SC in bits 7:0, SCT in 10:8, CRD in 12:11, M in
@@ -143,12 +144,14 @@ func (s Status) Retryable() bool {
 	if s.OK() || s.DoNotRetry() {
 		return false
 	}
-	switch s.Code() {
-	case StatusCommandInterrupted, StatusNamespaceNotReady, StatusFormatInProgress, StatusInternalError,
-		StatusDataTransferError, StatusAbortedSQDeletion, StatusInternalPathError, 0x022, 0x024:
-		return true
-	}
-	return false
+	return slices.Contains(transient, s.Code())
+}
+
+// transient are the statuses that say something about the moment.
+var transient = []Status{
+	StatusDataTransferError, StatusInternalError, StatusAbortedSQDeletion, StatusCommandInterrupted,
+	0x022 /* transient transport error */, 0x024 /* admin command media not ready */, StatusNamespaceNotReady,
+	StatusFormatInProgress, StatusInternalPathError,
 }
 
 // StatusError is a command that the controller completed with an error.

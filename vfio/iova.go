@@ -3,6 +3,7 @@ package vfio
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -81,11 +82,11 @@ func (s *iovaSpace) free(first, size uint64) bool {
 }
 
 func (s *iovaSpace) describe() string {
-	out := ""
+	var out strings.Builder
 	for _, u := range s.usable {
-		out += fmt.Sprintf("[%#x-%#x]", u.first, u.last)
+		fmt.Fprintf(&out, "[%#x-%#x]", u.first, u.last)
 	}
-	return out
+	return out.String()
 }
 
 func alignUp(v, align uint64) (uint64, bool) {

@@ -66,9 +66,9 @@ const (
 
 type groupStatus struct{ argsz, flags uint32 }
 
-type deviceInfo struct{ argsz, flags, regions, irqs, capOffset, pad uint32 }
+type deviceInfo struct{ argsz, flags, regions, _, _, _ uint32 }
 
-type irqInfo struct{ argsz, flags, index, count uint32 }
+type irqInfo struct{ argsz, _, index, count uint32 }
 
 type dmaMap struct {
 	argsz, flags      uint32
@@ -76,8 +76,8 @@ type dmaMap struct {
 }
 
 type dmaUnmap struct {
-	argsz, flags uint32
-	iova, size   uint64
+	argsz, _   uint32
+	iova, size uint64
 }
 
 func ioctl(fd int, request uintptr, arg uintptr) (int, error) {

@@ -124,7 +124,7 @@ func (c *userConn) call(cmd userCommand, payload []byte, fds []int) (reply []byt
 // kill ends the connection for good. The first cause stays.
 func (c *userConn) kill(err error) error {
 	c.dead = err
-	unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // it may have been shut down from the other end
 	return err
 }
 

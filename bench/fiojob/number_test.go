@@ -195,3 +195,31 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// FuzzValues looks for values that crash a parser, or that get past a range.
+func FuzzValues(f *testing.F) {
+	for _, seed := range []string{"4k", "(2^3*4k)", "1-2", "4k/50:8k/", "zipf:1.2:0.5", "0xff%o\"a\"'f'-12", "20%", "3z", "1:2.5:99", "a\\:b:c", "0,2-5", "wait_before,write:8", "iops:1%", ",8k,"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		for _, o := range Options() {
+			v, err := parseValue(o, raw, false, 1024)
+			if err != nil {
+				continue
+			}
+			if o.Kind == KindInt || o.Kind == KindSize {
+				for dir, n := range v.ints {
+					if v.has[dir] && (n < o.Min || n > o.maxInt()) {
+						t.Errorf("%s=%s: %d is out of range", o.Name, raw, n)
+					}
+				}
+			}
+			if o.set != nil {
+				d := draft{Job: defaults, given: map[string]Pos{}}
+				if err := o.set(&d, v); err != nil && err.Error() == "" {
+					t.Errorf("%s=%s: an error without words", o.Name, raw)
+				}
+			}
+		}
+	})
+}

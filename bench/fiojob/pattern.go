@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// maxPattern bounds a pattern; a file in one is read no further.
-const maxPattern = 64 << 10
+// maxPattern bounds a pattern, as in fio; a file in one is read no further.
+const maxPattern = 512
 
 // offsetLen is the room a %o takes: the offset, 64 bits in host order.
 const offsetLen = 8

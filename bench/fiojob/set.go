@@ -1,9 +1,6 @@
 package fiojob
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // draft is a job that is being put together.
 type draft struct {
@@ -127,9 +124,4 @@ func logTo(field func(*Job) *LogFile) setter {
 		*field(&d.Job) = LogFile{On: true, Name: v.raw}
 		return nil
 	}
-}
-
-func sortedInts(s []int) []int {
-	slices.Sort(s)
-	return s
 }

@@ -352,8 +352,7 @@ const maxCPU = 8191
 
 // parseCPUs reads a list of numbers and ranges: 0,4-7.
 func parseCPUs(s string) ([]int, error) {
-	seen := map[int]bool{}
-	var cpus []int
+	var set [maxCPU + 1]bool
 	for field := range strings.SplitSeq(s, ",") {
 		field = strings.TrimSpace(field)
 		if field == "" {
@@ -374,14 +373,17 @@ func parseCPUs(s string) ([]int, error) {
 			return nil, fmt.Errorf("CPU %d is beyond %d", hi, maxCPU)
 		}
 		for cpu := lo; cpu <= hi; cpu++ {
-			if !seen[cpu] {
-				seen[cpu] = true
-				cpus = append(cpus, cpu)
-			}
+			set[cpu] = true
+		}
+	}
+	var cpus []int
+	for cpu, in := range set {
+		if in {
+			cpus = append(cpus, cpu)
 		}
 	}
 	if len(cpus) == 0 {
 		return nil, errors.New("names no CPU")
 	}
-	return sortedInts(cpus), nil
+	return cpus, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -46,9 +47,9 @@ func rateChart(id string, cols []column, which int) *chart {
 	if len(cols) < 2 || len(dirs) == 0 {
 		return nil
 	}
-	title, label, base := "IOPS over time", humanCount, 1000.0
+	title, label, base := "IOPS over time", units.Count, 1000.0
 	if which == 1 {
-		title, label, base = "Bandwidth over time", humanRate, 1024
+		title, label, base = "Bandwidth over time", units.Rate, 1024
 	}
 	value := func(c *column, d int) float64 {
 		return float64([2]uint64{c.dir[d].ios, c.dir[d].bytes}[which]) / max(c.seconds(), 1e-9)
@@ -56,7 +57,7 @@ func rateChart(id string, cols []column, which int) *chart {
 	top := 0.0
 	for i := range cols {
 		for _, d := range dirs {
-			top = max(top, value(&cols[i], d), finite(cols[i].dir[d].hi[which]))
+			top = max(top, value(&cols[i], d), units.Finite(cols[i].dir[d].hi[which]))
 		}
 	}
 	end := cols[len(cols)-1].end
@@ -72,7 +73,7 @@ func rateChart(id string, cols []column, which int) *chart {
 		sum := 0.0
 		for i := range cols {
 			xs[i], ys[i] = cols[i].middle(), value(&cols[i], d)
-			lo[i], hi[i] = finite(cols[i].dir[d].lo[which]), finite(cols[i].dir[d].hi[which])
+			lo[i], hi[i] = units.Finite(cols[i].dir[d].lo[which]), units.Finite(cols[i].dir[d].hi[which])
 			sum += ys[i] / float64(len(cols))
 		}
 		for i := range mean {
@@ -128,7 +129,7 @@ func bandChart(id string, cols []column, d int, wide bool) *chart {
 		return nil
 	}
 	end := cols[len(cols)-1].end
-	y, yt := logarithmic(lo, hi, humanNs)
+	y, yt := logarithmic(lo, hi, units.Ns)
 	width, n := float64(halfWidth), 8
 	if wide {
 		width, n = wideWidth, 16
@@ -146,16 +147,16 @@ func bandChart(id string, cols []column, d int, wide bool) *chart {
 		if l == nil {
 			continue
 		}
-		tip := clock(cols[i].start) + " · " + humanCount(float64(l.n)) + " I/Os"
+		tip := clock(cols[i].start) + " · " + units.Count(float64(l.n)) + " I/Os"
 		for k, q := range percentiles {
-			tip += fmt.Sprintf("\np%s %s", percentileName(q), humanNs(ys[k][i]))
+			tip += fmt.Sprintf("\np%s %s", percentileName(q), units.Ns(ys[k][i]))
 		}
-		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), tip+"\nmax "+humanNs(ys[4][i]))
+		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), tip+"\nmax "+units.Ns(ys[4][i]))
 	}
 	title := strings.ToUpper(name[:1]) + name[1:] + " latency over time"
 	return &chart{ID: id, Title: title, Wide: wide, Legend: []legend{
 		{"line " + name, "median"}, {"band1 " + name, "to p90"}, {"band2 " + name, "to p99"}, {"band3 " + name, "to p99.9"}, {"max " + name, "max"},
-	}, SVG: p.done(id, title, fmt.Sprintf("median from %s, highest %s", humanNs(lo), humanNs(hi)))}
+	}, SVG: p.done(id, title, fmt.Sprintf("median from %s, highest %s", units.Ns(lo), units.Ns(hi)))}
 }
 
 // percentileName writes a percentile without zeroes at its end.
@@ -193,7 +194,7 @@ func percentileChart(id string, list []series) *chart {
 		nines = max(nines, math.Log10(float64(s.lat.Count())))
 	}
 	nines = min(math.Ceil(nines*2)/2, 9)
-	y, yt := logarithmic(lo, hi, humanNs)
+	y, yt := logarithmic(lo, hi, units.Ns)
 	p := newPlot(halfWidth, high, axis{0, nines, false}, y)
 	xt := []tick{{at: 0, label: "0 %"}, {at: 1 - math.Log10(5), label: "50 %"}, {at: 1, label: "90 %"}}
 	for k := 2; float64(k) <= nines; k++ {
@@ -218,14 +219,14 @@ func percentileChart(id string, list []series) *chart {
 		p.line("line "+s.class, xs, ys)
 		p.line("line dashed "+s.class, xd, yd)
 		c.Legend = append(c.Legend, legend{s.class, s.name})
-		desc = append(desc, fmt.Sprintf("%s: median %s, 99th %s, highest %s", s.name, humanNs(float64(s.lat.Percentile(50))), humanNs(float64(s.lat.Percentile(99))), humanNs(float64(s.lat.Max()))))
+		desc = append(desc, fmt.Sprintf("%s: median %s, 99th %s, highest %s", s.name, units.Ns(float64(s.lat.Percentile(50))), units.Ns(float64(s.lat.Percentile(99))), units.Ns(float64(s.lat.Max()))))
 	}
 	for i := range 120 {
 		x := nines * (float64(i) + 0.5) / 120
 		q := 100 - math.Pow(10, 2-x)
 		tip := "p" + nineLabel(q, x)
 		for _, s := range list {
-			tip += "\n" + s.name + " " + humanNs(float64(s.lat.Percentile(q)))
+			tip += "\n" + s.name + " " + units.Ns(float64(s.lat.Percentile(q)))
 		}
 		p.hover(nines*float64(i)/120, nines*float64(i+1)/120, tip)
 	}
@@ -247,7 +248,7 @@ func densityChart(id string, list []series) *chart {
 	for _, s := range list {
 		lo, hi = min(lo, float64(max(s.lat.Percentile(0.01), 1))), max(hi, float64(s.lat.Percentile(99.99)))
 	}
-	x, xt := logarithmic(lo, hi, humanNs)
+	x, xt := logarithmic(lo, hi, units.Ns)
 	const steps = 96
 	shares := make([][steps]float64, len(list))
 	top := 0.0
@@ -278,7 +279,7 @@ func densityChart(id string, list []series) *chart {
 		c.Legend = append(c.Legend, legend{s.class, s.name})
 	}
 	for i := range steps {
-		edge := func(i int) string { return humanNs(x.lo * math.Pow(x.hi/x.lo, float64(i)/steps)) }
+		edge := func(i int) string { return units.Ns(x.lo * math.Pow(x.hi/x.lo, float64(i)/steps)) }
 		tip := edge(i) + " – " + edge(i+1)
 		for k, s := range list {
 			tip += "\n" + s.name + " " + humanPercent(shares[k][i])
@@ -291,12 +292,12 @@ func densityChart(id string, list []series) *chart {
 
 // steadyChart shows the window of the steady-state test with its mean and ±10 % lines.
 func steadyChart(id string, s *result.SteadyState) *chart {
-	v, label, name := s.IOPS, humanCount, "IOPS"
+	v, label, name := s.IOPS, units.Count, "IOPS"
 	if strings.HasPrefix(s.Expr, "bw") {
-		v, label, name = s.BW, humanRate, "Bandwidth"
+		v, label, name = s.BW, units.Rate, "Bandwidth"
 	}
 	if strings.HasPrefix(s.Expr, "lat") {
-		v, label, name = s.Lat, humanNs, "Latency"
+		v, label, name = s.Lat, units.Ns, "Latency"
 	}
 	if len(v) < 2 {
 		return nil
@@ -338,7 +339,7 @@ func steadyChart(id string, s *result.SteadyState) *chart {
 		word = "reached"
 	}
 	title := name + " in the steady-state window"
-	return &chart{ID: id, Title: title, Note: fmt.Sprintf("%s: %s; criterion %s%s.", s.Expr, word, three(s.Criterion), map[bool]string{true: " %"}[s.Percent]),
+	return &chart{ID: id, Title: title, Note: fmt.Sprintf("%s: %s; criterion %s%s.", s.Expr, word, units.Three(s.Criterion), map[bool]string{true: " %"}[s.Percent]),
 		Legend: []legend{{"read", "measured"}, {"band3 read", "mean ±10 %"}, {"write", "trend"}}, SVG: p.done(id, title, "steady state "+word)}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -177,7 +178,7 @@ func hostOut(h *result.Host) hostExtras {
 	return hostExtras{
 		Hostname: h.Hostname, OS: h.OS, Kernel: h.Kernel, Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Governor: h.Governor,
 		Turbo: h.Turbo, Virtual: h.Virtual, NUMANodes: h.NUMANodes, Memory: h.Memory, MemAvailable: h.MemAvailable,
-		Load: finite(h.Load), Steal: finite(h.Steal), Busy: finite(h.Busy), URing: h.URing,
+		Load: units.Finite(h.Load), Steal: units.Finite(h.Steal), Busy: units.Finite(h.Busy), URing: h.URing,
 		Mitigations: mapOut(h.Mitigations), Facts: mapOut(h.Facts),
 	}
 }
@@ -262,7 +263,7 @@ func stepOut(s *result.Interval, o JSONOptions) stepExtras {
 		}
 		v := &stepDir{IOs: r.IOs, Bytes: r.Bytes}
 		if l := r.Lat; l != nil && l.Count() > 0 {
-			v.Min, v.Mean, v.Max = l.Min(), finite(l.Mean()), l.Max()
+			v.Min, v.Mean, v.Max = l.Min(), units.Finite(l.Mean()), l.Max()
 			v.P50, v.P90, v.P99, v.P999 = l.Percentile(50), l.Percentile(90), l.Percentile(99), l.Percentile(99.9)
 			if o.Bins {
 				l.Buckets(func(lo, hi, n uint64) bool {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/blkbench/blkbench/bench/internal/units"
 )
 
 // levels is how many shades a heatmap has.
@@ -23,7 +25,7 @@ func heatmap(id string, cols []column, d int) *chart {
 	if hi == 0 || len(cols) < 2 {
 		return nil
 	}
-	y, yt := logarithmic(lo, hi, humanNs)
+	y, yt := logarithmic(lo, hi, units.Ns)
 	// A row is at least as high as two buckets of a histogram with an error of 1/64 are wide, or rows would stay empty between them.
 	rows := min(heatRows, max(4, int(math.Log(y.hi/y.lo)/math.Log(1+2.0/64))))
 	grid := make([][]uint64, len(cols))
@@ -49,14 +51,14 @@ func heatmap(id string, cols []column, d int) *chart {
 		if l == nil {
 			continue
 		}
-		tip := fmt.Sprintf("%s · %s I/Os\np50 %s\np99 %s\nmax %s", clock(cols[i].start), humanCount(float64(l.n)),
-			humanNs(float64(l.Percentile(50))), humanNs(float64(l.Percentile(99))), humanNs(float64(l.max)))
+		tip := fmt.Sprintf("%s · %s I/Os\np50 %s\np99 %s\nmax %s", clock(cols[i].start), units.Count(float64(l.n)),
+			units.Ns(float64(l.Percentile(50))), units.Ns(float64(l.Percentile(99))), units.Ns(float64(l.max)))
 		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), tip)
 	}
 	title := strings.ToUpper(dirClass[d][:1]) + dirClass[d][1:] + " latency heatmap"
-	c := &chart{ID: id, Title: title, Wide: true, SVG: p.done(id, title, fmt.Sprintf("from %s to %s; the fullest cell holds %s I/Os", humanNs(lo), humanNs(hi), humanCount(float64(top))))}
+	c := &chart{ID: id, Title: title, Wide: true, SVG: p.done(id, title, fmt.Sprintf("from %s to %s; the fullest cell holds %s I/Os", units.Ns(lo), units.Ns(hi), units.Count(float64(top))))}
 	for _, k := range []int{1, (levels + 1) / 2, levels} {
-		c.Legend = append(c.Legend, legend{fmt.Sprintf("heat h%d", k), humanCount(math.Max(1, math.Round(math.Pow(float64(top), float64(k-1)/(levels-1))))) + map[bool]string{true: " I/Os"}[k == levels]})
+		c.Legend = append(c.Legend, legend{fmt.Sprintf("heat h%d", k), units.Count(math.Max(1, math.Round(math.Pow(float64(top), float64(k-1)/(levels-1))))) + map[bool]string{true: " I/Os"}[k == levels]})
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -161,7 +162,7 @@ func (p *page) head(run *result.Run) {
 		}
 	default:
 		p.Title = fmt.Sprintf("%d jobs", len(run.Jobs))
-		p.Answer = fmt.Sprintf("%s moved in %s.", humanBytes(float64(moved(run))), humanTime(run.Elapsed))
+		p.Answer = fmt.Sprintf("%s moved in %s.", units.Bytes(float64(moved(run))), humanTime(run.Elapsed))
 	}
 	if !run.Start.IsZero() {
 		p.Facts = append(p.Facts, fact{"started", run.Start.Format("2006-01-02 15:04:05 MST")})
@@ -210,9 +211,9 @@ func answer(j *result.Job) string {
 		if d.IOs == 0 || d.name == "mixed" && both(j) {
 			continue
 		}
-		s := fmt.Sprintf("%s %s IOPS (%s)", humanCount(d.IOPSMean), d.name, humanRate(d.BWBytes))
+		s := fmt.Sprintf("%s %s IOPS (%s)", units.Count(d.IOPSMean), d.name, units.Rate(d.BWBytes))
 		if l := latencyOf(d.Dir); l != nil && l.Count() > 0 {
-			s += fmt.Sprintf(" at %s median and %s p99 latency", humanNs(float64(l.Percentile(50))), humanNs(float64(l.Percentile(99))))
+			s += fmt.Sprintf(" at %s median and %s p99 latency", units.Ns(float64(l.Percentile(50))), units.Ns(float64(l.Percentile(99))))
 		}
 		parts = append(parts, s)
 	}
@@ -226,7 +227,7 @@ func bars(run *result.Run, views []jobView) {
 	top := 0.0
 	rate := func(j *result.Job) (f float64) {
 		for _, d := range measured(j) {
-			f += finite(d.IOPSMean)
+			f += units.Finite(d.IOPSMean)
 		}
 		return f
 	}
@@ -237,16 +238,16 @@ func bars(run *result.Run, views []jobView) {
 		if top > 0 {
 			views[i].Bar = rate(&run.Jobs[i]) / top * 100
 		}
-		views[i].IOPS = humanCount(rate(&run.Jobs[i]))
+		views[i].IOPS = units.Count(rate(&run.Jobs[i]))
 	}
 }
 
 func disks(run *result.Run) (out []diskView) {
 	add := func(name string, u *result.DiskUtil, aggregate bool) {
 		out = append(out, diskView{
-			Name: name, Reads: humanCount(float64(u.ReadIOs)), Writes: humanCount(float64(u.WriteIOs)), Merges: humanCount(float64(u.ReadMerges + u.WriteMerges)),
-			Read: humanBytes(float64(u.ReadSectors) * 512), Written: humanBytes(float64(u.WriteSectors) * 512),
-			Busy: humanPercent(u.Util), Queue: humanNs(float64(u.InQueue) * 1e6), Aggregate: aggregate,
+			Name: name, Reads: units.Count(float64(u.ReadIOs)), Writes: units.Count(float64(u.WriteIOs)), Merges: units.Count(float64(u.ReadMerges + u.WriteMerges)),
+			Read: units.Bytes(float64(u.ReadSectors) * 512), Written: units.Bytes(float64(u.WriteSectors) * 512),
+			Busy: humanPercent(u.Util), Queue: units.Ns(float64(u.InQueue) * 1e6), Aggregate: aggregate,
 		})
 	}
 	for i := range run.Disks {

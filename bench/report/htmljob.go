@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -21,13 +22,13 @@ func newJobView(run *result.Run, i int) jobView {
 		}
 	}
 	if l := busiest(j); l != nil && l.Count() > 0 {
-		v.P50, v.P99, v.Max = humanNs(float64(l.Percentile(50))), humanNs(float64(l.Percentile(99))), humanNs(float64(l.Max()))
+		v.P50, v.P99, v.Max = units.Ns(float64(l.Percentile(50))), units.Ns(float64(l.Percentile(99))), units.Ns(float64(l.Max()))
 	}
 	bw := 0.0
 	for _, d := range measured(j) {
-		bw += finite(d.BWBytes)
+		bw += units.Finite(d.BWBytes)
 	}
-	v.BW = humanRate(bw)
+	v.BW = units.Rate(bw)
 	v.Charts = charts(j, v.ID)
 	for k := range j.Targets {
 		v.Targets = append(v.Targets, targetView{redactedName(j.Targets[k].Name), targetFacts(&j.Targets[k])})
@@ -73,12 +74,12 @@ func jobBadges(j *result.Job) (out []badge) {
 }
 
 func newTile(d named) tile {
-	t := tile{Class: d.name, Name: d.name, IOPS: humanCount(d.IOPSMean), BW: humanRate(d.BWBytes)}
+	t := tile{Class: d.name, Name: d.name, IOPS: units.Count(d.IOPSMean), BW: units.Rate(d.BWBytes)}
 	if l := latencyOf(d.Dir); l != nil && l.Count() > 0 {
 		for _, p := range []float64{50, 99, 99.9} {
-			t.Facts = append(t.Facts, fact{"p" + percentileName(p), humanNs(float64(l.Percentile(p)))})
+			t.Facts = append(t.Facts, fact{"p" + percentileName(p), units.Ns(float64(l.Percentile(p)))})
 		}
-		t.Facts = append(t.Facts, fact{"max", humanNs(float64(l.Max()))})
+		t.Facts = append(t.Facts, fact{"max", units.Ns(float64(l.Max()))})
 	}
 	return t
 }
@@ -92,7 +93,7 @@ func answers(j *result.Job) (out []fact) {
 	if e.n > 0 {
 		text := fmt.Sprintf("The rate varies by ±%s between intervals of %s.", humanPercent(e.spread*100), humanTime(e.interval))
 		if e.worst < 0.8*e.mean {
-			text += fmt.Sprintf(" At its lowest, at %s, it was %s IOPS: %s of the mean.", clock(e.worstAt), humanCount(e.worst), humanPercent(e.worst/e.mean*100))
+			text += fmt.Sprintf(" At its lowest, at %s, it was %s IOPS: %s of the mean.", clock(e.worstAt), units.Count(e.worst), humanPercent(e.worst/e.mean*100))
 		}
 		if e.trend > 0.05 || e.trend < -0.05 {
 			text += fmt.Sprintf(" The second half is %s than the first.", more(e.trend))
@@ -121,7 +122,7 @@ func answers(j *result.Job) (out []fact) {
 		out = append(out, fact{"What limited it", sentence(j.LimitedBy)})
 	}
 	usr, sys := cpu(j)
-	cost := fmt.Sprintf("%s of CPU time per I/O; %s user and %s system of each thread.", humanNs(cpuPerIO(j)), humanPercent(usr), humanPercent(sys))
+	cost := fmt.Sprintf("%s of CPU time per I/O; %s user and %s system of each thread.", units.Ns(cpuPerIO(j)), humanPercent(usr), humanPercent(sys))
 	if j.MallocsKnown {
 		cost += fmt.Sprintf(" %d heap allocations in the measured window.", j.Mallocs)
 	}
@@ -131,7 +132,7 @@ func answers(j *result.Job) (out []fact) {
 		if t.Met {
 			word = "The target was met"
 		}
-		out = append(out, fact{"Latency target", fmt.Sprintf("%s: p%s below %s over windows of %s, at depth %d.", word, percentileName(t.Percentile), humanNs(float64(t.Target)), humanTime(t.Window), t.Depth)})
+		out = append(out, fact{"Latency target", fmt.Sprintf("%s: p%s below %s over windows of %s, at depth %d.", word, percentileName(t.Percentile), units.Ns(float64(t.Target)), humanTime(t.Window), t.Depth)})
 	}
 	if j.Engine != "" {
 		out = append(out, fact{"Which way", j.Engine})
@@ -146,7 +147,7 @@ func ios(n uint64) string {
 	case 1:
 		return "one I/O"
 	}
-	return humanCount(float64(n)) + " I/Os"
+	return units.Count(float64(n)) + " I/Os"
 }
 
 func sentence(s string) string {
@@ -214,15 +215,15 @@ func newLatencyTable(j *result.Job) *latencyTable {
 	for _, c := range list {
 		t.Heads = append(t.Heads, c.name)
 		f := figuresOf(c.l)
-		cells := []string{humanCount(float64(f.n)), humanNs(float64(f.min)), humanNs(f.mean), humanNs(f.dev)}
+		cells := []string{units.Count(float64(f.n)), units.Ns(float64(f.min)), units.Ns(f.mean), units.Ns(f.dev)}
 		for _, p := range quantiles {
 			if !detailed(c.l) {
 				cells = append(cells, "")
 				continue
 			}
-			cells = append(cells, humanNs(float64(c.l.Percentile(p))))
+			cells = append(cells, units.Ns(float64(c.l.Percentile(p))))
 		}
-		for i, s := range append(cells, humanNs(float64(f.max))) {
+		for i, s := range append(cells, units.Ns(float64(f.max))) {
 			rows[i].Cells = append(rows[i].Cells, s)
 		}
 	}
@@ -259,7 +260,7 @@ func depthViews(j *result.Job) (out []depthView) {
 func counts(j *result.Job) (out []fact) {
 	add := func(k string, n uint64) {
 		if n > 0 {
-			out = append(out, fact{k, humanCount(float64(n))})
+			out = append(out, fact{k, units.Count(float64(n))})
 		}
 	}
 	out = append(out, fact{"group", fmt.Sprint(j.Group)}, fact{"threads", fmt.Sprint(max(j.Members, 1))})
@@ -302,10 +303,10 @@ func hostFacts(h *result.Host) (out []fact) {
 	add("frequency governor", h.Governor)
 	add("turbo", h.Turbo)
 	if h.Memory > 0 {
-		add("memory", fmt.Sprintf("%s, of which %s available", humanBytes(float64(h.Memory)), humanBytes(float64(h.MemAvailable))))
+		add("memory", fmt.Sprintf("%s, of which %s available", units.Bytes(float64(h.Memory)), units.Bytes(float64(h.MemAvailable))))
 	}
 	if h.Load > 0 {
-		add("load before the run", three(h.Load))
+		add("load before the run", units.Three(h.Load))
 	}
 	if h.Busy > 0 {
 		add("CPU busy during the run", humanPercent(h.Busy))

@@ -6,86 +6,22 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
-// Units for people: three significant digits, a space before the unit.
-
-func humanCount(f float64) string {
-	v, prefix := humanize.ComputeSI(finite(f))
-	if prefix == "" || math.Abs(v) < 1 {
-		return three(finite(f))
-	}
-	return three(v) + " " + prefix
-}
-
-// humanRate is bytes a second, in powers of 1024.
-func humanRate(f float64) string { return humanBytes(f) + "/s" }
-
-func humanBytes(f float64) string {
-	f = finite(f)
-	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	i := 0
-	for ; f >= 1000 && i < len(units)-1; i++ {
-		f /= 1024
-	}
-	return three(f) + " " + units[i]
-}
-
-func humanSize(n int64) string { return humanBytes(float64(n)) }
-
-// humanNs is a latency.
-func humanNs(ns float64) string {
-	ns = finite(ns)
-	switch {
-	case ns < 1000:
-		return three(ns) + " ns"
-	case ns < 999500:
-		return three(ns/1e3) + " µs"
-	case ns < 999.5e6:
-		return three(ns/1e6) + " ms"
-	}
-	return three(ns/1e9) + " s"
-}
-
-// three writes three significant digits, without zeroes at the end of a fraction.
-func three(f float64) string {
-	a := math.Abs(f)
-	prec := 0
-	switch {
-	case a == 0:
-	case a < 9.995:
-		prec = 2
-	case a < 99.95:
-		prec = 1
-	}
-	s := strconv.FormatFloat(f, 'f', prec, 64)
-	if prec > 0 {
-		for s[len(s)-1] == '0' {
-			s = s[:len(s)-1]
-		}
-		if s[len(s)-1] == '.' {
-			s = s[:len(s)-1]
-		}
-	}
-	if s == "-0" {
-		return "0"
-	}
-	return s
-}
+func humanSize(n int64) string { return units.Bytes(float64(n)) }
 
 // humanPercent has two significant digits, or three of a number above 100.
 func humanPercent(f float64) string {
-	f = finite(f)
+	f = units.Finite(f)
 	switch a := math.Abs(f); {
 	case a == 0:
 		return "0 %"
 	case a < 0.0995:
 		return "<0.1 %"
 	case a < 9.95:
-		return three(math.Round(f*10)/10) + " %"
+		return units.Three(math.Round(f*10)/10) + " %"
 	}
 	return strconv.FormatFloat(f, 'f', 0, 64) + " %"
 }
@@ -94,7 +30,7 @@ func humanPercent(f float64) string {
 func humanTime(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return humanNs(float64(d))
+		return units.Ns(float64(d))
 	case d < time.Hour:
 		d = d.Round(time.Second)
 		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -226,7 +227,7 @@ func jsonSteady(d *document, s *result.SteadyState) {
 	d.string("ss", steadyExpr(s))
 	d.int("duration", seconds(s.Duration))
 	d.int("attained", attained)
-	d.string("criterion", strconv.FormatFloat(finite(s.Criterion), 'f', 6, 64)+unit)
+	d.string("criterion", strconv.FormatFloat(units.Finite(s.Criterion), 'f', 6, 64)+unit)
 	d.float("max_deviation", s.MaxDev)
 	d.float("slope", s.Slope)
 	list := func(key string, v []float64) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -171,8 +172,8 @@ func normalSteady(b *bufio.Writer, s *result.SteadyState) {
 	}
 	bw := count(s.BWMean)
 	_, _ = fmt.Fprintf(b, "  steadystate  : attained=%s, bw=%s (%s), iops=%s, %s%s=%.3f%s\n", attained,
-		fioNumber(bw, fioDigits, true, "B/s"), fioNumber(bw, fioDigits, false, "B/s"), fioNumber(count(s.IOPSMean), fioDigits, false, ""),
-		what, test, finite(s.Criterion), unit)
+		units.Fio(bw, units.FioDigits, true, "B/s"), units.Fio(bw, units.FioDigits, false, "B/s"), units.Fio(count(s.IOPSMean), units.FioDigits, false, ""),
+		what, test, units.Finite(s.Criterion), unit)
 }
 
 func normalDisk(b *bufio.Writer, u *result.DiskUtil) {
@@ -181,10 +182,10 @@ func normalDisk(b *bufio.Writer, u *result.DiskUtil) {
 		indent = "  "
 	}
 	_, _ = fmt.Fprintf(b, "%s  %s: ios=%d/%d, merge=%d/%d, ticks=%d/%d, in_queue=%d, util=%3.2f%%", indent, u.Name,
-		u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, finite(u.Util))
+		u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, units.Finite(u.Util))
 	if a := u.Aggregate; a != nil {
 		_, _ = fmt.Fprintf(b, ", aggrios=%d/%d, aggrmerge=%d/%d, aggrticks=%d/%d, aggrin_queue=%d, aggrutil=%3.2f%%",
-			a.ReadIOs, a.WriteIOs, a.ReadMerges, a.WriteMerges, a.ReadTicks, a.WriteTicks, a.InQueue, finite(a.Util))
+			a.ReadIOs, a.WriteIOs, a.ReadMerges, a.WriteMerges, a.ReadTicks, a.WriteTicks, a.InQueue, units.Finite(a.Util))
 	}
 	_ = b.WriteByte('\n')
 }

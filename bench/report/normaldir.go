@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -19,9 +20,9 @@ func normalDir(b *bufio.Writer, j *result.Job, d named) {
 		post = "; 0 zone resets"
 	}
 	bw := count(d.BWBytes)
-	_, _ = fmt.Fprintf(b, "  %s: IOPS=%s, BW=%s (%s)(%s/%dmsec)%s\n", d.name, fioNumber(count(d.IOPSMean), fioDigits, false, ""),
-		fioNumber(bw, fioDigits, true, "B/s"), fioNumber(bw, fioDigits, false, "B/s"),
-		fioNumber(d.Bytes, fioDigits, true, "B"), millis(d.Runtime), post)
+	_, _ = fmt.Fprintf(b, "  %s: IOPS=%s, BW=%s (%s)(%s/%dmsec)%s\n", d.name, units.Fio(count(d.IOPSMean), units.FioDigits, false, ""),
+		units.Fio(bw, units.FioDigits, true, "B/s"), units.Fio(bw, units.FioDigits, false, "B/s"),
+		units.Fio(d.Bytes, units.FioDigits, true, "B"), millis(d.Runtime), post)
 	normalLatency(b, "slat", d.Slat)
 	normalLatency(b, "clat", d.Clat)
 	normalLatency(b, " lat", d.Lat)
@@ -39,17 +40,17 @@ func normalDir(b *bufio.Writer, j *result.Job, d named) {
 	}
 	if s := d.IOPS; s.N > 0 {
 		_, _ = fmt.Fprintf(b, "   iops        : min=%5d, max=%5d, avg=%5.02f, stdev=%5.02f, samples=%d\n",
-			count(s.Min), count(s.Max), finite(s.Mean), finite(s.StdDev), s.N)
+			count(s.Min), count(s.Max), units.Finite(s.Mean), units.Finite(s.StdDev), s.N)
 	}
 }
 
 func normalBW(b *bufio.Writer, d *result.Dir) {
-	lo, hi, mean, dev, unit := count(d.BW.Min), count(d.BW.Max), finite(d.BW.Mean), finite(d.BW.StdDev), "KiB"
+	lo, hi, mean, dev, unit := count(d.BW.Min), count(d.BW.Max), units.Finite(d.BW.Mean), units.Finite(d.BW.StdDev), "KiB"
 	if mean > 1024*1024 {
 		lo, hi, mean, dev, unit = lo/1024, hi/1024, mean/1024, dev/1024, "MiB"
 	}
 	_, _ = fmt.Fprintf(b, "   bw (%5s/s): min=%5d, max=%5d, per=%3.2f%%, avg=%5.02f, stdev=%5.02f, samples=%d\n",
-		unit, lo, hi, finite(d.BWAgg), mean, dev, d.BW.N)
+		unit, lo, hi, units.Finite(d.BWAgg), mean, dev, d.BW.N)
 }
 
 func normalLatency(b *bufio.Writer, name string, l result.Latency) {
@@ -59,7 +60,7 @@ func normalLatency(b *bufio.Writer, name string, l result.Latency) {
 	}
 	s := scaleOf(f.min, f.max, f.dev)
 	_, _ = fmt.Fprintf(b, "    %s (%s): min=%s, max=%s, avg=%5.02f, stdev=%5.02f\n", name, s.name,
-		fioNumber(f.min/s.div, 6, false, ""), fioNumber(f.max/s.div, 6, false, ""), f.mean/float64(s.div), f.dev/float64(s.div))
+		units.Fio(f.min/s.div, 6, false, ""), units.Fio(f.max/s.div, 6, false, ""), f.mean/float64(s.div), f.dev/float64(s.div))
 }
 
 // normalPercentiles writes the table of percentiles, as many in a line as fit 80 columns. Values are rounded up.
@@ -82,7 +83,7 @@ func normalPercentiles(b *bufio.Writer, name string, j *result.Job, l result.Lat
 	if digits == 0 {
 		digits = 2
 	}
-	width := max(5, decimals(hi/s.div))
+	width := max(5, units.Decimals(hi/s.div))
 	perLine := max(1, (80-7)/(digits+10+width))
 	_, _ = fmt.Fprintf(b, "    %s percentiles (%s):\n", name, s.name)
 	for i, p := range list {
@@ -191,10 +192,10 @@ func groupOf(run *result.Run, id int) group {
 
 func normalGroup(b *bufio.Writer, g *group) {
 	_, _ = fmt.Fprintf(b, "\nRun status group %d (all jobs):\n", g.id)
-	rate := func(n uint64, iec bool) string { return fioNumber(n, fioDigits, iec, "B/s") }
+	rate := func(n uint64, iec bool) string { return units.Fio(n, units.FioDigits, iec, "B/s") }
 	for _, d := range g.list {
 		_, _ = fmt.Fprintf(b, "%s: bw=%s (%s), %s-%s (%s-%s), io=%s (%s), run=%d-%dmsec\n", d.name,
 			rate(d.agg, true), rate(d.agg, false), rate(d.minBW, true), rate(d.maxBW, true), rate(d.minBW, false), rate(d.maxBW, false),
-			fioNumber(d.bytes, fioDigits, true, "B"), fioNumber(d.bytes, fioDigits, false, "B"), d.minRun, d.maxRun)
+			units.Fio(d.bytes, units.FioDigits, true, "B"), units.Fio(d.bytes, units.FioDigits, false, "B"), d.minRun, d.maxRun)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/blkbench/blkbench/bench/internal/units"
 )
 
 // document writes JSON with its keys in the order of the calls, laid out as fio lays it out: two spaces a level and ` : ` after a key, which shell scripts match.
@@ -94,7 +96,7 @@ func (d *document) int(key string, v int64) {
 
 func (d *document) float(key string, v float64) {
 	d.next(key)
-	_, _ = d.w.Write(strconv.AppendFloat(d.w.AvailableBuffer(), finite(v), 'f', 6, 64))
+	_, _ = d.w.Write(strconv.AppendFloat(d.w.AvailableBuffer(), units.Finite(v), 'f', 6, 64))
 }
 
 // fields writes the fields of a struct into the open object.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -161,7 +162,7 @@ func figuresOf(l result.Latency) figures {
 	if l == nil || l.Count() == 0 {
 		return figures{}
 	}
-	return figures{l.Min(), l.Max(), l.Count(), finite(l.Mean()), finite(l.StdDev())}
+	return figures{l.Min(), l.Max(), l.Count(), units.Finite(l.Mean()), units.Finite(l.StdDev())}
 }
 
 // option looks a job's option up, then the globals.

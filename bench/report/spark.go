@@ -1,8 +1,8 @@
 package report
 
-import "strings"
-
-var sparks = []rune(" ▁▂▃▄▅▆▇█")
+import (
+	"github.com/blkbench/blkbench/bench/internal/units"
+)
 
 // Sparkline draws v as width characters from zero up to its highest value; where there are more values than characters, each shows
 // the lowest of those it covers, so that a short stall stays visible.
@@ -13,20 +13,15 @@ func Sparkline(v []float64, width int) string {
 	width = min(width, len(v))
 	top := 0.0
 	for _, f := range v {
-		top = max(top, finite(f))
+		top = max(top, units.Finite(f))
 	}
-	var b strings.Builder
+	var b []byte
 	for i := range width {
-		lo, hi := i*len(v)/width, (i+1)*len(v)/width
-		low := finite(v[lo])
-		for _, f := range v[lo:hi] {
-			low = min(low, finite(f))
+		low := units.Finite(v[i*len(v)/width])
+		for _, f := range v[i*len(v)/width : (i+1)*len(v)/width] {
+			low = min(low, units.Finite(f))
 		}
-		level := 0
-		if top > 0 && low > 0 {
-			level = 1 + int(low/top*float64(len(sparks)-2)+0.5)
-		}
-		b.WriteRune(sparks[min(level, len(sparks)-1)])
+		b = units.AppendSpark(b, low, top)
 	}
-	return b.String()
+	return string(b)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -125,7 +126,7 @@ func blockSize(j *result.Job) string {
 	if ios == 0 || bytes == 0 {
 		return ""
 	}
-	mean := humanBytes(float64(bytes) / float64(ios))
+	mean := units.Bytes(float64(bytes) / float64(ios))
 	if bytes%ios != 0 {
 		return "~" + mean
 	}
@@ -198,7 +199,7 @@ func (s *summary) failures(j *result.Job) {
 		if v.Failures > 0 {
 			s.labelled("verify", red+";"+bold, fmt.Sprintf("%d of %d blocks are WRONG (%s); %s", v.Failures, v.Blocks, v.Kind, printable(redactedName(v.First))))
 		} else {
-			s.labelled("verify", green, fmt.Sprintf("%s blocks are right (%s)", humanCount(float64(v.Blocks)), v.Kind))
+			s.labelled("verify", green, fmt.Sprintf("%s blocks are right (%s)", units.Count(float64(v.Blocks)), v.Kind))
 		}
 	}
 }
@@ -225,10 +226,10 @@ func (s *summary) fast(j *result.Job) {
 		if len(list) > 1 {
 			name = d.name
 		}
-		s.line("         " + s.paint(bold, row(name, humanCount(d.IOPSMean), humanRate(d.BWBytes), tail(latencyOf(d.Dir)))))
+		s.line("         " + s.paint(bold, row(name, units.Count(d.IOPSMean), units.Rate(d.BWBytes), tail(latencyOf(d.Dir)))))
 	}
 	if l := syncLatency(j); l != nil && l.Count() > 0 {
-		s.line("         " + row("sync", humanCount(float64(l.Count())), "times", tail(l)))
+		s.line("         " + row("sync", units.Count(float64(l.Count())), "times", tail(l)))
 	}
 	if v, _ := rates(j); len(v) > 2 {
 		s.line("         " + s.paint(cyan, Sparkline(v, s.width-24)) + s.paint(faint, " IOPS"))
@@ -241,9 +242,9 @@ func tail(l result.Latency) (v [4]string) {
 		return v
 	}
 	for i, p := range []float64{50, 99, 99.9} {
-		v[i] = humanNs(float64(l.Percentile(p)))
+		v[i] = units.Ns(float64(l.Percentile(p)))
 	}
-	v[3] = humanNs(float64(l.Max()))
+	v[3] = units.Ns(float64(l.Max()))
 	return v
 }
 
@@ -257,7 +258,7 @@ func (s *summary) even(j *result.Job) {
 			text = fmt.Sprintf("±%s between intervals", humanPercent(e.spread*100))
 		}
 		if e.worst < 0.8*e.mean {
-			text += fmt.Sprintf("; %s at its lowest, %s of the mean, at %s", humanCount(e.worst), humanPercent(e.worst/e.mean*100), clock(e.worstAt))
+			text += fmt.Sprintf("; %s at its lowest, %s of the mean, at %s", units.Count(e.worst), humanPercent(e.worst/e.mean*100), clock(e.worstAt))
 		}
 		if e.trend > 0.05 || e.trend < -0.05 {
 			text += fmt.Sprintf("; the second half %s than the first", more(e.trend))
@@ -283,7 +284,7 @@ func (s *summary) even(j *result.Job) {
 		if above(l, p) < 10 {
 			p = 99
 		}
-		parts = append(parts, fmt.Sprintf("p%s rests on %s", three(p), ios(above(l, p))))
+		parts = append(parts, fmt.Sprintf("p%s rests on %s", units.Three(p), ios(above(l, p))))
 	}
 	if len(parts) > 0 {
 		s.labelled("sure", faint, strings.Join(parts, "; "))
@@ -309,7 +310,7 @@ func busiest(j *result.Job) (l result.Latency) {
 }
 
 func (s *summary) limits(j *result.Job) {
-	cost := fmt.Sprintf("%s CPU per I/O", humanNs(cpuPerIO(j)))
+	cost := fmt.Sprintf("%s CPU per I/O", units.Ns(cpuPerIO(j)))
 	if usr, sys := cpu(j); usr+sys > 0 {
 		cost += fmt.Sprintf(" (%s user, %s system)", humanPercent(usr), humanPercent(sys))
 	}
@@ -322,7 +323,7 @@ func (s *summary) limits(j *result.Job) {
 		if t.Met {
 			word = "met"
 		}
-		s.labelled("target", faint, fmt.Sprintf("p%s below %s %s at depth %d", three(t.Percentile), humanNs(float64(t.Target)), word, t.Depth))
+		s.labelled("target", faint, fmt.Sprintf("p%s below %s %s at depth %d", units.Three(t.Percentile), units.Ns(float64(t.Target)), word, t.Depth))
 	}
 	if j.MeasuredFromPlan {
 		s.labelled("", faint, "latency counts from the planned start of each request")
@@ -371,8 +372,8 @@ func (s *summary) tableJob(j *result.Job, name int) (rows int) {
 			continue
 		}
 		t := tail(latencyOf(d.Dir))
-		next(fmt.Sprintf("%-6s", d.name) + s.paint(bold, fmt.Sprintf("%9s", humanCount(d.IOPSMean))) +
-			fmt.Sprintf("%8s %12s%9s%9s%9s", even, humanRate(d.BWBytes), t[0], t[1], t[3]))
+		next(fmt.Sprintf("%-6s", d.name) + s.paint(bold, fmt.Sprintf("%9s", units.Count(d.IOPSMean))) +
+			fmt.Sprintf("%8s %12s%9s%9s%9s", even, units.Rate(d.BWBytes), t[0], t[1], t[3]))
 		even = ""
 	}
 	if rows == 0 {

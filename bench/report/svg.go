@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/blkbench/blkbench/bench/internal/units"
 )
 
 // plot is one chart in the making: an SVG whose colours come from the page's style sheet by class.
@@ -47,7 +49,7 @@ func (p *plot) py(v float64) float64 {
 }
 
 func num(f float64) string {
-	s := strconv.FormatFloat(finite(f), 'f', 1, 64)
+	s := strconv.FormatFloat(units.Finite(f), 'f', 1, 64)
 	return strings.TrimSuffix(s, ".0")
 }
 
@@ -241,7 +243,7 @@ func times(d time.Duration, n int) []tick {
 	for t := time.Duration(0); t <= d; t += step {
 		label := clock(t)
 		if step < time.Second {
-			label = three(t.Seconds()) + " s"
+			label = units.Three(t.Seconds()) + " s"
 		}
 		out = append(out, tick{at: t.Seconds(), label: label})
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -77,9 +78,9 @@ func terseDir(b *bufio.Writer, j *result.Job, d *result.Dir, version int) {
 	terseLatency(b, d.Clat)
 	tersePercentiles(b, j, d)
 	terseLatency(b, d.Lat)
-	_, _ = fmt.Fprintf(b, ";%d;%d;%f%%;%f;%f", count(d.BW.Min), count(d.BW.Max), finite(d.BWAgg), finite(d.BW.Mean), finite(d.BW.StdDev))
+	_, _ = fmt.Fprintf(b, ";%d;%d;%f%%;%f;%f", count(d.BW.Min), count(d.BW.Max), units.Finite(d.BWAgg), units.Finite(d.BW.Mean), units.Finite(d.BW.StdDev))
 	if version == 5 {
-		_, _ = fmt.Fprintf(b, ";%d;%d;%d;%f;%f;%d", d.BW.N, count(d.IOPS.Min), count(d.IOPS.Max), finite(d.IOPS.Mean), finite(d.IOPS.StdDev), d.IOPS.N)
+		_, _ = fmt.Fprintf(b, ";%d;%d;%d;%f;%f;%d", d.BW.N, count(d.IOPS.Min), count(d.IOPS.Max), units.Finite(d.IOPS.Mean), units.Finite(d.IOPS.StdDev), d.IOPS.N)
 	}
 }
 
@@ -114,7 +115,7 @@ func tersePercentiles(b *bufio.Writer, j *result.Job, d *result.Dir) {
 func terseDisk(b *bufio.Writer, u *result.DiskUtil) {
 	fields := func(name string, u *result.DiskUtil) {
 		_, _ = fmt.Fprintf(b, ";%s;%d;%d;%d;%d;%d;%d;%d;%3.2f%%", name,
-			u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, finite(u.Util))
+			u.ReadIOs, u.WriteIOs, u.ReadMerges, u.WriteMerges, u.ReadTicks, u.WriteTicks, u.InQueue, units.Finite(u.Util))
 	}
 	fields(u.Name, u)
 	if u.Aggregate != nil {

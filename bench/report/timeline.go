@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -66,7 +67,7 @@ func merge(part []result.Interval, d int) columnDir {
 		}
 		l := c.lat
 		n := l.n + r.Lat.Count()
-		l.mean += (finite(r.Lat.Mean()) - l.mean) * float64(r.Lat.Count()) / float64(n)
+		l.mean += (units.Finite(r.Lat.Mean()) - l.mean) * float64(r.Lat.Count()) / float64(n)
 		l.n, l.min, l.max = n, min(l.min, r.Lat.Min()), max(l.max, r.Lat.Max())
 		if rec, ok := r.Lat.(*recorded); ok && len(rec.bins) == 0 {
 			l.percentiles = worst(l.percentiles, rec.percentiles)

@@ -3,11 +3,13 @@ package main
 import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/protocols/file"
+	"github.com/blkbench/blkbench/protocols/null"
 )
 
 // newRegistry is the one list of drivers.
 func newRegistry() *engine.Registry {
 	return engine.NewRegistry(
 		file.Driver(),
+		null.Driver(),
 	)
 }

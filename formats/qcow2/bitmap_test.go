@@ -65,7 +65,7 @@ func TestPeerBitmaps(t *testing.T) {
 				rnd := testRand(t)
 				p := params(size)
 				p.ClusterSize = cluster
-				create(t, path, p)
+				mkImage(t, path, p)
 				r := openPath(t, path, true)
 				m := r.Node().(*Image)
 				if err := m.AddBitmap(ctx, "ours", gran, false); err != nil {

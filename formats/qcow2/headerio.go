@@ -25,7 +25,8 @@ func ReadHeader(ctx context.Context, file *engine.Ref, tolerant bool) (*Header, 
 	}
 }
 
-// writeHeaderFields writes the size and the roots: one small write inside the first sector. mu is held.
+// writeHeaderFields writes the size, the roots, and the features and refcount width where the version has them: one small write inside the
+// first sector. mu is held.
 func (m *Image) writeHeaderFields(ctx context.Context) error {
 	h := &m.hdr
 	b := be.AppendUint64(nil, h.Size) // 24
@@ -35,7 +36,13 @@ func (m *Image) writeHeaderFields(ctx context.Context) error {
 	b = be.AppendUint64(b, h.RefcountTableOffset)
 	b = be.AppendUint32(b, h.RefcountTableClusters)
 	b = be.AppendUint32(b, h.SnapshotCount)
-	b = be.AppendUint64(b, h.SnapshotsOffset)
+	b = be.AppendUint64(b, h.SnapshotsOffset) // 64
+	if h.Version >= 3 {
+		b = be.AppendUint64(b, h.Incompatible) // 72
+		b = be.AppendUint64(b, h.Compatible)
+		b = be.AppendUint64(b, h.Autoclear)
+		b = be.AppendUint32(b, h.RefcountOrder) // 96
+	}
 	return m.file.WriteAt(ctx, b, 24, 0)
 }
 

@@ -115,8 +115,8 @@ func closeRef(t testing.TB, r *engine.Ref) {
 	}
 }
 
-// create makes an image in a file of its own.
-func create(t testing.TB, path string, p CreateParams) {
+// mkImage makes an image in a file of its own.
+func mkImage(t testing.TB, path string, p CreateParams) {
 	t.Helper()
 	file := openFile(t, path, true, true)
 	var data *engine.Ref
@@ -244,7 +244,7 @@ func TestPeerBothWays(t *testing.T) {
 				p.DataFile = filepath.Join(dir, p.DataFile)
 			}
 			ours, theirs, raw := filepath.Join(dir, "ours.qcow2"), filepath.Join(dir, "theirs.qcow2"), filepath.Join(dir, "model.raw")
-			create(t, ours, p)
+			mkImage(t, ours, p)
 			qemuCheck(t, ours, false)
 			mo := &model{make([]byte, size)}
 

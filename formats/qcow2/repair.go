@@ -220,9 +220,35 @@ func (c *checker) rebuildRefs(ctx context.Context) error {
 		return err
 	}
 	c.res.CorruptionsFixed += max(0, fixed-c.res.Corruptions)
-	start := max(c.last+1, m.clusters(c.fileEnd))
+	for k, n := range c.want.over(m.refMax) {
+		c.corrupt("ERROR cluster %d: %d references do not fit %d bits", k, n, 1<<m.refOrder)
+	}
+	last, err := m.replaceRefs(ctx, c.want, max(c.last+1, m.clusters(c.fileEnd)))
+	if err != nil {
+		return err
+	}
+	c.last, c.rebuild = last, false
+	return c.checkCopied(ctx)
+}
+
+// over lists the clusters whose count exceeds a maximum.
+func (r refCounts) over(limit uint64) map[int64]uint32 {
+	list := make(map[int64]uint32)
+	for page, p := range r {
+		for i, n := range p {
+			if uint64(n) > limit {
+				list[page*refPage+int64(i)] = n
+			}
+		}
+	}
+	return list
+}
+
+// replaceRefs makes a new refcount structure that says what want says, at cluster start and behind, where nothing is in use, and switches
+// to it. It returns the last cluster in use. Counts that do not fit become the greatest there is. mu is held.
+func (m *Image) replaceRefs(ctx context.Context, want refCounts, start int64) (last int64, err error) {
 	need := map[int64]bool{}
-	for page := range c.want {
+	for page := range want {
 		for no := page * refPage >> m.refBlockBits; no <= (page*refPage+refPage-1)>>m.refBlockBits; no++ {
 			need[no] = true
 		}
@@ -230,50 +256,45 @@ func (c *checker) rebuildRefs(ctx context.Context) error {
 	var tableClusters int64
 	for {
 		n := int64(len(need))
-		end := start + tableClusters + n
-		for no := start >> m.refBlockBits; no <= (end-1)>>m.refBlockBits; no++ {
+		for no := start >> m.refBlockBits; no <= (start+tableClusters+n-1)>>m.refBlockBits; no++ {
 			need[no] = true
 		}
-		keys := sortedKeys(need)
-		t := (keys[len(keys)-1]*8)>>m.clusterBits + 1
+		top := int64(0)
+		for no := range need {
+			top = max(top, no)
+		}
+		t := top*8>>m.clusterBits + 1
 		if t == tableClusters && int64(len(need)) == n {
 			break
 		}
 		tableClusters = t
 	}
 	if tableClusters<<m.clusterBits > maxRefTableBytes {
-		return engine.Errf(engine.ErrNoSpace, "the refcount table would exceed %d MiB", maxRefTableBytes>>20)
+		return 0, engine.Errf(engine.ErrNoSpace, "the refcount table would exceed %d MiB", maxRefTableBytes>>20)
 	}
 	old := m.refs
 	m.refs = refState{
 		table: make([]uint64, tableClusters<<m.clusterBits/8), dirty: make(map[int64]struct{}), blocks: make(map[int64]*refBlock), limit: old.limit,
 	}
-	if err := c.fillRefs(ctx, sortedKeys(need), start, tableClusters); err != nil {
+	if err := m.fillRefs(ctx, want, sortedKeys(need), start, tableClusters); err != nil {
 		m.refs = old
-		return err
+		return 0, err
 	}
-	c.last = max(c.last, start+tableClusters+int64(len(need))-1)
-	c.rebuild = false
-	return c.checkCopied(ctx)
+	return start + tableClusters + int64(len(need)) - 1, nil
 }
 
-func (c *checker) fillRefs(ctx context.Context, blocks []int64, start, tableClusters int64) error {
-	m := c.m
+func (m *Image) fillRefs(ctx context.Context, want refCounts, blocks []int64, start, tableClusters int64) error {
 	for j, no := range blocks {
 		if err := m.keepNewBlock(ctx, no, start+tableClusters+int64(j)); err != nil {
 			return err
 		}
 	}
-	for page, p := range c.want {
-		for i, n := range p {
+	for _, page := range sortedPages(want) {
+		for i, n := range want[page] {
 			if n == 0 {
 				continue
 			}
-			if uint64(n) > m.refMax {
-				c.corrupt("ERROR cluster %d: %d references do not fit %d bits", page*refPage+int64(i), n, 1<<m.refOrder)
-				continue
-			}
-			if err := m.addRef(ctx, page*refPage+int64(i), int64(n)); err != nil {
+			if err := m.addRef(ctx, page*refPage+int64(i), int64(min(uint64(n), m.refMax))); err != nil {
 				return err
 			}
 		}
@@ -282,11 +303,19 @@ func (c *checker) fillRefs(ctx context.Context, blocks []int64, start, tableClus
 		if err := m.addRef(ctx, start+j, 1); err != nil {
 			return err
 		}
-		c.want.add(start+j, 1)
 	}
 	if err := m.switchRefTable(ctx, start, tableClusters); err != nil {
 		return err
 	}
 	clear(m.refs.dirty)
 	return nil
+}
+
+func sortedPages(r refCounts) []int64 {
+	keys := make([]int64, 0, len(r))
+	for k := range r {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }

@@ -21,7 +21,7 @@ func TestPeerSnapshots(t *testing.T) {
 			dir := t.TempDir()
 			rnd := testRand(t)
 			path, raw := filepath.Join(dir, "a.qcow2"), filepath.Join(dir, "a.raw")
-			create(t, path, p)
+			mkImage(t, path, p)
 			mo := &model{make([]byte, size)}
 			saved := map[string][]byte{}
 			scribble := func(r *engine.Ref, n int) {
@@ -108,7 +108,7 @@ func TestSnapshotRefcountOverflow(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.qcow2")
 			p := params(1 << 20)
 			p.RefcountBits = bits
-			create(t, path, p)
+			mkImage(t, path, p)
 			r := openPath(t, path, true)
 			if err := r.WriteAt(ctx, bytes.Repeat([]byte{7}, 300<<10), 1234, 0); err != nil {
 				t.Fatal(err)

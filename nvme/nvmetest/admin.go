@@ -158,7 +158,7 @@ func (f *Controller) deleteSQ(c *Command) (uint16, uint32, bool) {
 			keep = append(keep, h)
 			continue
 		}
-		f.complete(sq, h.cmd.CID, sqDeleted, 0, 0)
+		f.complete(sq, h.cmd.CID, sqDeleted, 0)
 	}
 	f.held = keep
 	sq.gone = true
@@ -192,7 +192,7 @@ func (f *Controller) abort(c *Command) (uint16, uint32, bool) {
 	for i, h := range f.held {
 		if h.sq.id == sqid && h.cmd.CID == cid {
 			f.held = append(f.held[:i], f.held[i+1:]...)
-			f.complete(h.sq, cid, abortRequested, 0, 0)
+			f.complete(h.sq, cid, abortRequested, 0)
 			return ok, 0, false
 		}
 	}
@@ -201,7 +201,7 @@ func (f *Controller) abort(c *Command) (uint16, uint32, bool) {
 
 func (f *Controller) deliverEvents() {
 	for len(f.events) > 0 && len(f.eventNow) > 0 && f.sqs[0] != nil {
-		f.complete(f.sqs[0], f.events[0].CID, ok, f.eventNow[0], 0)
+		f.complete(f.sqs[0], f.events[0].CID, ok, f.eventNow[0])
 		f.events, f.eventNow = f.events[1:], f.eventNow[1:]
 	}
 }

@@ -398,18 +398,18 @@ func (f *Controller) take(sq *subQueue, c *Command) {
 	case Hold:
 		f.held = append(f.held, &held{cmd: *c, sq: sq})
 	case Fail:
-		f.complete(sq, c.CID, fault.Status, 0, 0)
+		f.complete(sq, c.CID, fault.Status, 0)
 	case WrongCID:
-		f.complete(sq, c.CID^0x5555, 0, 0, 0)
+		f.complete(sq, c.CID^0x5555, 0, 0)
 	case WrongPhase:
 		cq := f.cqs[sq.cq]
 		cq.phase ^= 1
-		f.complete(sq, c.CID, 0, 0, 0)
+		f.complete(sq, c.CID, 0, 0)
 		cq.phase ^= 1
 	case WrongSQ:
-		f.writeCompletion(sq, sq.id+7, sq.head, c.CID, 0, 0, 0)
+		f.writeCompletion(sq, sq.id+7, sq.head, c.CID, 0, 0)
 	case WrongHead:
-		f.writeCompletion(sq, sq.id, sq.size+3, c.CID, 0, 0, 0)
+		f.writeCompletion(sq, sq.id, sq.size+3, c.CID, 0, 0)
 	case Fatal:
 		f.regs.csts |= 2
 	case Vanish:
@@ -424,11 +424,11 @@ func (f *Controller) full(cq *compQueue) bool {
 	return (cq.tail+1)%cq.size == cq.head
 }
 
-func (f *Controller) complete(sq *subQueue, cid, status uint16, dw0, dw1 uint32) {
-	f.writeCompletion(sq, sq.id, sq.head, cid, status, dw0, dw1)
+func (f *Controller) complete(sq *subQueue, cid, status uint16, dw0 uint32) {
+	f.writeCompletion(sq, sq.id, sq.head, cid, status, dw0)
 }
 
-func (f *Controller) writeCompletion(sq *subQueue, sqid uint16, head uint32, cid, status uint16, dw0, dw1 uint32) {
+func (f *Controller) writeCompletion(sq *subQueue, sqid uint16, head uint32, cid, status uint16, dw0 uint32) {
 	cq := f.cqs[sq.cq]
 	if cq == nil {
 		return
@@ -439,7 +439,7 @@ func (f *Controller) writeCompletion(sq *subQueue, sqid uint16, head uint32, cid
 		return
 	}
 	binary.LittleEndian.PutUint32(e, dw0)
-	binary.LittleEndian.PutUint32(e[4:], dw1)
+	binary.LittleEndian.PutUint32(e[4:], 0)
 	binary.LittleEndian.PutUint16(e[8:], uint16(head))
 	binary.LittleEndian.PutUint16(e[10:], sqid)
 	last := uint32(cid) | uint32(cq.phase)<<16 | uint32(status)<<17

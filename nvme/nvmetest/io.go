@@ -64,11 +64,11 @@ func (f *Controller) execute(sq *subQueue, c *Command) {
 	if c.Queue == 0 {
 		status, dw0, later := f.admin(c)
 		if !later {
-			f.complete(sq, c.CID, status, dw0, 0)
+			f.complete(sq, c.CID, status, dw0)
 		}
 		return
 	}
-	f.complete(sq, c.CID, f.io(c), 0, 0)
+	f.complete(sq, c.CID, f.io(c), 0)
 }
 
 func (f *Controller) io(c *Command) uint16 {

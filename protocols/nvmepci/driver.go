@@ -111,7 +111,7 @@ func (n *node) describe(o *Options, write bool) engine.Info {
 	if o.Socket != "" {
 		name = fmt.Sprintf("nvme+vfio-user://%s/%d", o.Socket, o.Namespace)
 	}
-	granule := uint32(ns.BlockSize)
+	granule := ns.BlockSize
 	if ns.Identity.NSFEAT&(1<<4) != 0 { // NPDG is valid. NVM Command Set 1.0d §4.1.5.1
 		granule *= uint32(ns.Identity.NPDG) + 1
 	}

@@ -44,8 +44,7 @@ func failure(err error) error {
 		return nil
 	}
 	kind := engine.KindOf(err)
-	var status *nvme.StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*nvme.StatusError](err); ok {
 		kind = statusKind(status.Status)
 	}
 	for _, k := range kinds {

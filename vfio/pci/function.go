@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Class codes. PCI Code and ID Assignment 1.11 §1.2
+// ClassNVMe is the class of NVM Express I/O controllers. PCI Code and ID Assignment 1.11 §1.2
 const ClassNVMe = 0x010802
 
 // Bus is where sysfs, /proc, /dev and /run are. The zero value is the machine's own.

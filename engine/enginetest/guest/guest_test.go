@@ -23,7 +23,7 @@ func TestGuestNVMe(t *testing.T) {
 			{Serial: "KERNEL"},
 		},
 	}
-	guest.Run(t, m, guest.Image{Tests: []string{"nvme"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("nvme", "TestGuest"))
+	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", "TestGuest"), guest.GoTest("nvme", "TestGuest"))
 }
 
 // mediaError fails reads of one sector, for ever.

@@ -68,14 +68,13 @@ func Run(t *testing.T, m Machine, img Image, jobs ...Job) {
 		}
 	}
 	k, err := openKernel()
-	var missing errRequires
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[errRequires](err); ok {
 		need(t, missing.what)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "guest")
+	dir, err := os.MkdirTemp("", "guest") //nolint:usetesting // a test's own folder may be too long a name for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
