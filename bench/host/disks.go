@@ -146,8 +146,15 @@ func (w *Watch) aggregate(slaves []*watched, elapsed time.Duration) *result.Disk
 			sum *uint64
 			v   uint64
 		}{
-			{&a.ReadIOs, u.ReadIOs}, {&a.WriteIOs, u.WriteIOs}, {&a.ReadMerges, u.ReadMerges}, {&a.WriteMerges, u.WriteMerges}, {&a.ReadSectors, u.ReadSectors},
-			{&a.WriteSectors, u.WriteSectors}, {&a.ReadTicks, u.ReadTicks}, {&a.WriteTicks, u.WriteTicks}, {&a.InQueue, u.InQueue},
+			{&a.ReadIOs, u.ReadIOs},
+			{&a.WriteIOs, u.WriteIOs},
+			{&a.ReadMerges, u.ReadMerges},
+			{&a.WriteMerges, u.WriteMerges},
+			{&a.ReadSectors, u.ReadSectors},
+			{&a.WriteSectors, u.WriteSectors},
+			{&a.ReadTicks, u.ReadTicks},
+			{&a.WriteTicks, u.WriteTicks},
+			{&a.InQueue, u.InQueue},
 		} {
 			*p.sum += p.v
 		}

@@ -3,6 +3,7 @@ package host_test
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,12 +22,8 @@ type files map[string]string
 
 func (f files) with(more files) files {
 	all := files{}
-	for k, v := range f {
-		all[k] = v
-	}
-	for k, v := range more {
-		all[k] = v
-	}
+	maps.Copy(all, f)
+	maps.Copy(all, more)
 	return all
 }
 
@@ -71,6 +68,17 @@ func write(t *testing.T, dir string, f files) {
 
 const block = fs.ModeDevice
 
+const mountinfo = "1 0 259:9 / / rw - ext4 /dev/sda1 rw\n" +
+	"2 1 259:1 / /mnt/big\\040disk rw,relatime shared:2 master:1 - xfs /dev/nvme0n1p1 rw,attr2\n" +
+	"3 1 0:50 / /dev/shm rw - tmpfs tmpfs rw\n" +
+	"4 1 0:60 / /mnt/btrfs rw - btrfs /dev/nvme0n1p1 rw,compress=zstd:3\n" +
+	"5 1 0:70 / /mnt/nfs rw - nfs4 server:/x rw\n" +
+	"6 1 7:0 / /mnt/loop rw - ext4 /dev/loop0 rw\n" +
+	"malformed\n"
+
+const diskstats = "259 0 nvme0n1 100 1 1000 50 200 2 2000 60 0 70 110 0 0 0 0\n" +
+	"253 0 dm-0 10 0 100 5 20 0 200 6 0 7 11 0 0 0 0\n"
+
 var server = files{
 	"etc/os-release":                       "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
 	"proc/sys/kernel/hostname":             "bench1\n",
@@ -85,51 +93,53 @@ var server = files{
 	"sys/devices/system/node/online":       "0-1\n",
 	"sys/devices/system/cpu/smt/active":    "1\n",
 	"sys/devices/system/cpu/cpufreq/boost": "1\n",
+
 	"sys/devices/system/cpu/cpufreq/policy0/scaling_governor":         "performance\n",
 	"sys/devices/system/cpu/cpufreq/policy1/scaling_governor":         "performance\n",
 	"sys/devices/system/cpu/vulnerabilities/mds":                      "Not affected\n",
 	"sys/devices/system/cpu/vulnerabilities/spectre_v2":               "Mitigation: Retpolines\n",
 	"sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
 	"sys/kernel/mm/transparent_hugepage/enabled":                      "always [madvise] never\n",
-	"sys/dev/block/259:0":                                             "-> ../../devices/pci0/nvme/nvme0/nvme0n1",
-	"sys/dev/block/259:1":                                             "-> ../../devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1",
-	"sys/block/nvme0n1":                                               "-> ../devices/pci0/nvme/nvme0/nvme0n1",
-	"sys/class/block/nvme0n1p1":                                       "-> ../../devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1",
-	"sys/devices/pci0/nvme/nvme0/model":                               "ACME   Turbo 970   \n",
-	"sys/devices/pci0/nvme/nvme0/serial":                              "S4EWNX0R\n",
-	"sys/devices/pci0/nvme/nvme0/numa_node":                           "1\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/device":                      "-> ../../nvme0",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/size":                        "2147483648\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1/partition":         "1\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/rotational":            "0\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/scheduler":             "[none] mq-deadline\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/nr_requests":           "1023\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/write_cache":           "write through\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/logical_block_size":    "512\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/physical_block_size":   "4096\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/max_sectors_kb":        "128\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/zoned":                 "none\n",
-	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/io_poll":               "0\n",
-	"proc/self/mountinfo": "1 0 259:9 / / rw - ext4 /dev/sda1 rw\n" +
-		"2 1 259:1 / /mnt/big\\040disk rw,relatime shared:2 master:1 - xfs /dev/nvme0n1p1 rw,attr2\n" +
-		"3 1 0:50 / /dev/shm rw - tmpfs tmpfs rw\n" +
-		"4 1 0:60 / /mnt/btrfs rw - btrfs /dev/nvme0n1p1 rw,compress=zstd:3\n" +
-		"5 1 0:70 / /mnt/nfs rw - nfs4 server:/x rw\n" +
-		"6 1 7:0 / /mnt/loop rw - ext4 /dev/loop0 rw\n" +
-		"malformed\n",
-	"sys/dev/block/7:0":                                 "-> ../../devices/virtual/block/loop0",
-	"sys/block/loop0":                                   "-> ../devices/virtual/block/loop0",
+
+	"sys/dev/block/259:0":       "-> ../../devices/pci0/nvme/nvme0/nvme0n1",
+	"sys/dev/block/259:1":       "-> ../../devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1",
+	"sys/block/nvme0n1":         "-> ../devices/pci0/nvme/nvme0/nvme0n1",
+	"sys/class/block/nvme0n1p1": "-> ../../devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1",
+
+	"sys/devices/pci0/nvme/nvme0/model":                       "ACME   Turbo 970   \n",
+	"sys/devices/pci0/nvme/nvme0/serial":                      "S4EWNX0R\n",
+	"sys/devices/pci0/nvme/nvme0/numa_node":                   "1\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/device":              "-> ../../nvme0",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/size":                "2147483648\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/nvme0n1p1/partition": "1\n",
+
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/rotational":          "0\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/scheduler":           "[none] mq-deadline\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/nr_requests":         "1023\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/write_cache":         "write through\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/logical_block_size":  "512\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/physical_block_size": "4096\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/max_sectors_kb":      "128\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/zoned":               "none\n",
+	"sys/devices/pci0/nvme/nvme0/nvme0n1/queue/io_poll":             "0\n",
+
+	"proc/self/mountinfo": mountinfo,
+	"sys/dev/block/7:0":   "-> ../../devices/virtual/block/loop0",
+	"sys/block/loop0":     "-> ../devices/virtual/block/loop0",
+
 	"sys/devices/virtual/block/loop0/size":              "8\n",
 	"sys/devices/virtual/block/loop0/loop/backing_file": "/images/a.img\n",
-	"sys/dev/block/253:0":                               "-> ../../devices/virtual/block/dm-0",
-	"sys/block/dm-0":                                    "-> ../devices/virtual/block/dm-0",
-	"sys/devices/virtual/block/dm-0/size":               "16\n",
-	"sys/devices/virtual/block/dm-0/dm/name":            "vg-lv\n",
-	"sys/devices/virtual/block/dm-0/slaves/nvme0n1p1":   "",
-	"run/udev/data/b259:1":                              "S:disk/by-id/x\nE:ID_FS_TYPE=xfs\nE:ID_FS_LABEL=data\n",
-	"run/udev/data/b259:0":                              "E:ID_PART_TABLE_TYPE=gpt\n",
-	"proc/diskstats": "259 0 nvme0n1 100 1 1000 50 200 2 2000 60 0 70 110 0 0 0 0\n" +
-		"253 0 dm-0 10 0 100 5 20 0 200 6 0 7 11 0 0 0 0\n",
+
+	"sys/dev/block/253:0": "-> ../../devices/virtual/block/dm-0",
+	"sys/block/dm-0":      "-> ../devices/virtual/block/dm-0",
+
+	"sys/devices/virtual/block/dm-0/size":             "16\n",
+	"sys/devices/virtual/block/dm-0/dm/name":          "vg-lv\n",
+	"sys/devices/virtual/block/dm-0/slaves/nvme0n1p1": "",
+
+	"run/udev/data/b259:1": "S:disk/by-id/x\nE:ID_FS_TYPE=xfs\nE:ID_FS_LABEL=data\n",
+	"run/udev/data/b259:0": "E:ID_PART_TABLE_TYPE=gpt\n",
+	"proc/diskstats":       diskstats,
 }
 
 func nodes() map[string]host.Stat {

@@ -94,7 +94,7 @@ func rateChart(id string, cols []column, which int) *chart {
 		for _, d := range dirs {
 			tip = append(tip, dirClass[d]+" "+label(value(&cols[i], d)))
 		}
-		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), strings.Join(tip, "\n"))
+		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), tip...)
 	}
 	c.SVG = p.done(id, title, strings.Join(desc, "; "))
 	return c
@@ -147,11 +147,11 @@ func bandChart(id string, cols []column, d int, wide bool) *chart {
 		if l == nil {
 			continue
 		}
-		tip := clock(cols[i].start) + " · " + units.Count(float64(l.n)) + " I/Os"
+		tip := []string{clock(cols[i].start) + " · " + units.Count(float64(l.n)) + " I/Os"}
 		for k, q := range percentiles {
-			tip += fmt.Sprintf("\np%s %s", percentileName(q), units.Ns(ys[k][i]))
+			tip = append(tip, "p"+percentileName(q)+" "+units.Ns(ys[k][i]))
 		}
-		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), tip+"\nmax "+units.Ns(ys[4][i]))
+		p.hover(cols[i].start.Seconds(), cols[i].end.Seconds(), append(tip, "max "+units.Ns(ys[4][i]))...)
 	}
 	title := strings.ToUpper(name[:1]) + name[1:] + " latency over time"
 	return &chart{ID: id, Title: title, Wide: wide, Legend: []legend{
@@ -224,11 +224,11 @@ func percentileChart(id string, list []series) *chart {
 	for i := range 120 {
 		x := nines * (float64(i) + 0.5) / 120
 		q := 100 - math.Pow(10, 2-x)
-		tip := "p" + nineLabel(q, x)
+		tip := []string{"p" + nineLabel(q, x)}
 		for _, s := range list {
-			tip += "\n" + s.name + " " + units.Ns(float64(s.lat.Percentile(q)))
+			tip = append(tip, s.name+" "+units.Ns(float64(s.lat.Percentile(q))))
 		}
-		p.hover(nines*float64(i)/120, nines*float64(i+1)/120, tip)
+		p.hover(nines*float64(i)/120, nines*float64(i+1)/120, tip...)
 	}
 	c.SVG = p.done(id, c.Title, strings.Join(desc, "; "))
 	return c
@@ -280,11 +280,11 @@ func densityChart(id string, list []series) *chart {
 	}
 	for i := range steps {
 		edge := func(i int) string { return units.Ns(x.lo * math.Pow(x.hi/x.lo, float64(i)/steps)) }
-		tip := edge(i) + " – " + edge(i+1)
+		tip := []string{edge(i) + " – " + edge(i+1)}
 		for k, s := range list {
-			tip += "\n" + s.name + " " + humanPercent(shares[k][i])
+			tip = append(tip, s.name+" "+humanPercent(shares[k][i]))
 		}
-		p.hover(float64(i), float64(i+1), tip)
+		p.hover(float64(i), float64(i+1), tip...)
 	}
 	c.SVG = p.done(id, c.Title, "share of I/Os by latency")
 	return c
@@ -339,8 +339,10 @@ func steadyChart(id string, s *result.SteadyState) *chart {
 		word = "reached"
 	}
 	title := name + " in the steady-state window"
-	return &chart{ID: id, Title: title, Note: fmt.Sprintf("%s: %s; criterion %s%s.", s.Expr, word, units.Three(s.Criterion), map[bool]string{true: " %"}[s.Percent]),
-		Legend: []legend{{"read", "measured"}, {"band3 read", "mean ±10 %"}, {"write", "trend"}}, SVG: p.done(id, title, "steady state "+word)}
+	return &chart{
+		ID: id, Title: title, Note: fmt.Sprintf("%s: %s; criterion %s%s.", s.Expr, word, units.Three(s.Criterion), map[bool]string{true: " %"}[s.Percent]),
+		Legend: []legend{{"read", "measured"}, {"band3 read", "mean ±10 %"}, {"write", "trend"}}, SVG: p.done(id, title, "steady state "+word),
+	}
 }
 
 // fit is the least-squares line y = a + b·x.

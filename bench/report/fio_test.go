@@ -115,7 +115,7 @@ func render(t *testing.T, f func(io.Writer) error) []byte {
 // compareLines compares field by field; numbers may differ by what rounding on the way makes.
 func compareLines(t *testing.T, want, got []string, separators string) {
 	t.Helper()
-	want, got = comparable(want), comparable(got)
+	want, got = alike(want), alike(got)
 	if len(want) != len(got) {
 		t.Fatalf("%d lines, fio has %d\ngot:\n%s\nfio:\n%s", len(got), len(want), strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -148,9 +148,9 @@ var (
 	classRow = regexp.MustCompile(`^  lat \([num]sec\) `)
 )
 
-// comparable leaves out what is meant to differ: process ids, the text of an error, what fio prints wrongly, and the rows of latency
+// alike leaves out what is meant to differ: process ids, the text of an error, what fio prints wrongly, and the rows of latency
 // classes, which come from the histogram.
-func comparable(in []string) (out []string) {
+func alike(in []string) (out []string) {
 	for _, l := range in {
 		if classRow.MatchString(l) || strings.HasPrefix(l, "  mixed: IOPS=") {
 			continue
@@ -172,7 +172,7 @@ func sameField(want, got string) bool {
 		return true
 	}
 	trim := func(s string) (float64, string, error) {
-		n := strings.TrimRight(s, "%kKMGTiBbits/secm")
+		n := strings.TrimRight(s, "%kKMGTiBbts/ecm")
 		f, err := strconv.ParseFloat(n, 64)
 		return f, s[len(n):], err
 	}

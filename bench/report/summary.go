@@ -30,13 +30,14 @@ func Summary(w io.Writer, run *result.Run, width int, colour bool) error {
 	}
 	s := &summary{b: bufio.NewWriter(w), run: run, width: min(max(width, 40), 120), colour: colour}
 	s.headline()
-	if len(run.Jobs) == 0 {
+	switch n := len(run.Jobs); {
+	case n == 0:
 		s.line("no job was run")
-	} else if len(run.Jobs) <= maxDetailed {
+	case n <= maxDetailed:
 		for i := range run.Jobs {
-			s.job(&run.Jobs[i], len(run.Jobs) > 1)
+			s.job(&run.Jobs[i], n > 1)
 		}
-	} else {
+	default:
 		s.table()
 	}
 	s.hints()

@@ -137,10 +137,10 @@ func (p *plot) grid(xs, ys []tick) {
 }
 
 // hover lays an invisible column over the chart that the page's script shows a tip for.
-func (p *plot) hover(from, to float64, tip string) {
+func (p *plot) hover(from, to float64, tip ...string) {
 	x0, x1 := p.px(from), p.px(to)
 	p.element(`<rect class="hover" x="%s" y="%s" width="%s" height="%s" data-tip="%s"/>`,
-		num(x0), num(p.top), num(max(x1-x0, 0.5)), num(p.height-p.top-p.bottom), html.EscapeString(tip))
+		num(x0), num(p.top), num(max(x1-x0, 0.5)), num(p.height-p.top-p.bottom), html.EscapeString(strings.Join(tip, "\n")))
 }
 
 // done is the finished drawing; title and description are what a screen reader reads.
