@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/result"
+	"github.com/blkbench/blkbench/bench/series"
 )
 
 // collector takes the workers' intervals, adds them up, keeps the time series, and feeds whoever looks.
@@ -17,14 +19,18 @@ type collector struct {
 
 	mu     sync.Mutex
 	active []*worker // started, and not all of theirs is in yet
-	series map[*worker]*series
+	series map[*worker]*track
+	steady []*steadiness
+	shared map[[series.Kinds]string]bool // log files that have been begun
+	errs   error
 }
 
-// series is what is kept of a worker's intervals.
-type series struct {
+// track is what is kept of a worker's intervals.
+type track struct {
 	cum    *interval // the sum of all; nil before the first
 	points []point
 	last   live // the newest interval, for the live display
+	logs   *jobLogs
 }
 
 // point is one kept interval; histograms are kept compactly.
@@ -44,22 +50,23 @@ type live struct {
 }
 
 func newCollector(r *run) *collector {
-	return &collector{run: r, quit: make(chan struct{}), ended: make(chan struct{}), series: make(map[*worker]*series)}
+	return &collector{run: r, quit: make(chan struct{}), ended: make(chan struct{}), series: make(map[*worker]*track), shared: make(map[[series.Kinds]string]bool)}
 }
 
 func (c *collector) starts(batch []*worker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active = append(c.active, batch...)
+	c.steady = append(c.steady, steadinessOf(batch)...)
 	for _, w := range batch {
-		c.series[w] = new(series)
+		c.series[w] = &track{logs: logsOf(w)}
 	}
 }
 
 // main drains hand-overs about four times an interval, and at most every 50 ms.
 func (c *collector) main() {
 	defer close(c.ended)
-	every := min(max(c.run.step/4, time.Millisecond), 50*time.Millisecond)
+	every := min(max(c.run.step/4, time.Millisecond), 20*time.Millisecond)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	liveAt, statusAt := time.Now(), time.Now().Add(c.run.cfg.StatusEvery)
@@ -106,10 +113,16 @@ func (c *collector) freshen() {
 }
 
 // finish stops the collector and takes what the workers have left.
-func (c *collector) finish() {
+func (c *collector) finish() error {
 	close(c.quit)
 	<-c.ended
 	c.drain()
+	for _, w := range c.active { // those that did not come back
+		if l := c.series[w].logs; l != nil {
+			c.errs = errors.Join(c.errs, l.close())
+		}
+	}
+	return c.errs
 }
 
 func (c *collector) drain() {
@@ -131,14 +144,23 @@ func (c *collector) drain() {
 		if over && w.final != nil {
 			c.add(w, s, w.final)
 		}
+		if s.logs != nil {
+			s.logs.drain()
+			if over {
+				c.errs = errors.Join(c.errs, s.logs.close())
+			}
+		}
 		return over
 	})
+	for _, g := range c.steady {
+		g.look(c)
+	}
 }
 
 // maxPoints bounds the memory of a series; then two neighbours become one.
 const maxPoints = 4096
 
-func (c *collector) add(w *worker, s *series, iv *interval) {
+func (c *collector) add(w *worker, s *track, iv *interval) {
 	if iv.fresh {
 		s.cum, s.points = nil, s.points[:0]
 	}
@@ -146,6 +168,9 @@ func (c *collector) add(w *worker, s *series, iv *interval) {
 		s.cum = newInterval(measuresOf(w.job))
 	}
 	s.cum.merge(iv)
+	if s.logs != nil {
+		s.logs.interval(iv)
+	}
 	p := point{from: iv.from, to: iv.to}
 	span := float64(iv.to-iv.from) / 1e9
 	s.last.inFlight, s.last.open = iv.inFlight, iv.open
@@ -173,7 +198,7 @@ func (c *collector) add(w *worker, s *series, iv *interval) {
 }
 
 // halve merges neighbours, so that a run of any length keeps a bounded series.
-func (s *series) halve() {
+func (s *track) halve() {
 	for i := 0; i+1 < len(s.points); i += 2 {
 		a, b := &s.points[i], &s.points[i+1]
 		a.to = b.to

@@ -37,17 +37,26 @@ func priority(c *fiojob.CPU) error {
 			return fmt.Errorf("nice %d: %w", c.Nice, err)
 		}
 	}
-	if c.PrioGiven {
-		const whoProcess, classShift = 1, 13
-		class := c.PrioClass
-		if class == 0 {
-			class = 2 // best effort, as the kernel takes a priority without a class
-		}
-		if _, _, e := unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, 0, uintptr(class<<classShift|c.Prio)); e != 0 {
+	if prio := ioPriority(c); prio != 0 {
+		const whoProcess = 1
+		if _, _, e := unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, 0, uintptr(prio)); e != 0 {
 			return fmt.Errorf("prioclass %d prio %d: %w", c.PrioClass, c.Prio, e)
 		}
 	}
 	return nil
+}
+
+// ioPriority is the kernel's number for prio and prioclass; 0 for none.
+func ioPriority(c *fiojob.CPU) int {
+	if !c.PrioGiven && c.PrioClass == 0 {
+		return 0
+	}
+	const classShift = 13
+	class := c.PrioClass
+	if class == 0 {
+		class = 2 // best effort, as the kernel takes a priority without a class
+	}
+	return class<<classShift | c.Prio
 }
 
 // usage is what a thread has cost.

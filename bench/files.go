@@ -27,6 +27,7 @@ type file struct {
 	active   bool // in use by the source: it may be opened
 	full     bool // fill_device: there is no space left
 	overlaps overlaps
+	checked  *checked // verification's part
 
 	sinceSync, sinceData, sinceRange int // writes
 	rangeFrom, rangeTo               int64

@@ -218,6 +218,9 @@ func (w *worker) reap(ending bool) error {
 // poll looks once at every file that has requests in flight.
 func (w *worker) poll(most int) int {
 	total := 0
+	if w.check != nil && w.check.async != nil {
+		total = w.check.async.collect(0)
+	}
 	for i := 0; i < len(w.busy) && total < most; i++ {
 		f := w.busy[i]
 		n := f.path.Poll(w.done[:min(most-total, len(w.done))])
@@ -248,6 +251,10 @@ func (w *worker) wait() error {
 		return nil
 	}
 	limit := max(0, time.Duration(w.nextWake()-w.clock.Now()))
+	if len(w.busy) == 0 {
+		w.check.async.collect(limit)
+		return nil
+	}
 	if len(w.busy) == 1 {
 		return w.busy[0].path.Wait(limit)
 	}
@@ -269,11 +276,18 @@ func (w *worker) complete(done []*engine.Request) {
 			now = w.clock.Now()
 		}
 		s := &w.slots[r.User]
-		w.free = append(w.free, uint32(r.User))
 		if r.Res < 0 || s.sync || w.traits.hooks {
-			if !w.hooked(r, s, now) {
+			counts := w.hooked(r, s, now)
+			if w.kept {
+				w.kept = false
+			} else {
+				w.free = append(w.free, uint32(r.User))
+			}
+			if !counts {
 				continue
 			}
+		} else {
+			w.free = append(w.free, uint32(r.User))
 		}
 		if !w.measuring {
 			continue
@@ -313,7 +327,7 @@ func (w *worker) hooked(r *engine.Request, s *slot, now int64) bool {
 		return false
 	}
 	if w.check != nil {
-		w.check.completed(w, r, s, now)
+		w.kept = !w.check.completed(r, s)
 	}
 	if w.pacing.judges {
 		w.pacing.completed(w, r, s, now)

@@ -21,7 +21,9 @@ func (w *worker) makeOne() (made, error) {
 		if w.traits.syncs && w.syncDue() {
 			return madeOne, nil
 		}
-		if w.pacing.active {
+		if w.check != nil && w.check.due(&w.step) {
+			// what the backlog wants read back comes first
+		} else if w.pacing.active {
 			if m := w.pacing.draw(w); m != madeOne {
 				return m, nil
 			}
@@ -61,7 +63,7 @@ func (w *worker) makeOne() (made, error) {
 		w.wrote(st)
 	}
 	if w.check != nil {
-		w.check.prepare(w, r, s)
+		w.check.prepare(r, s)
 	}
 	if w.traits.serialize {
 		st.file.overlaps.add(st.off, int64(st.n))
@@ -86,7 +88,7 @@ func (w *worker) take(st *step) *engine.Request {
 	w.free = w.free[:len(w.free)-1]
 	r, s := &w.slab[i], &w.slots[i]
 	r.Off, r.Len, r.Op, r.Flags = st.off, st.n, opOf(st.dir), 0
-	s.file, s.dir, s.sync, s.verify = st.file, st.dir, false, false
+	s.file, s.dir, s.sync, s.verify, s.expect = st.file, st.dir, false, st.verify, st.expect
 	return r
 }
 

@@ -37,6 +37,8 @@ type pacing struct {
 // rateLook is how often minimum rates and windows are judged.
 const rateLook = 10 * time.Millisecond
 
+func newPacing() pacing { return pacing{nextLook: 1<<63 - 1} }
+
 // start makes the parts; the schedules begin at now.
 func (p *pacing) start(w *worker, now int64) error {
 	j := w.job

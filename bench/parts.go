@@ -3,6 +3,7 @@ package bench
 import (
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/gen"
+	"github.com/blkbench/blkbench/bench/verify"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -28,18 +29,14 @@ type step struct {
 	off  int64
 	n    uint32
 	at   int64 // intended start in clock ns; 0: at once
+
+	verify bool // read back what was written
+	expect verify.Expect
 }
 
 // filler puts data into the buffer of a write.
 type filler interface {
 	fill(p []byte, s *step)
-}
-
-// checker verifies: it writes headers, and checks what is read.
-type checker interface {
-	prepare(w *worker, r *engine.Request, s *slot)
-	completed(w *worker, r *engine.Request, s *slot, now int64)
-	close(w *worker) error
 }
 
 // tracer writes logs of single requests.

@@ -13,6 +13,7 @@ func (w *worker) measure() error {
 	j := w.job
 	w.delay()
 	now := w.clock.Now()
+	w.began.Store(now)
 	w.rampEnd = now + int64(j.Time.Ramp)
 	w.deadline = 1<<63 - 1
 	if j.Time.Runtime > 0 {
@@ -40,13 +41,25 @@ func (w *worker) measure() error {
 // loops runs the workload as often as loops= says.
 func (w *worker) loops() error {
 	for {
-		if err := w.loop(); err != nil {
-			return err
-		}
-		if w.verifies() {
+		if c := w.check; c != nil && (w.job.Verify.Only || c.readers && w.job.Verify.LoadState) {
+			if !w.job.Verify.LoadState && !c.readers {
+				c.rehearse()
+			}
 			if err := w.verifyPhase(); err != nil {
 				return err
 			}
+		} else {
+			if err := w.loop(); err != nil {
+				return err
+			}
+			if w.verifies() {
+				if err := w.verifyPhase(); err != nil {
+					return err
+				}
+			}
+		}
+		if w.check != nil {
+			w.setFailure(w.check.verdict())
 		}
 		if w.stop.Load() || w.failed || !w.src.again() {
 			return nil
@@ -164,9 +177,30 @@ func (w *worker) nextLoop() error {
 
 // verifies reports whether what was written is read back after the loop.
 func (w *worker) verifies() bool {
-	v := &w.job.Verify
-	return w.check != nil && v.Do && v.Kind != fiojob.VerifyNone && w.job.RW.Kind.Writes()
+	return w.check != nil && !w.check.readers && w.job.Verify.Do && !w.stop.Load() && !w.failed
 }
 
-// verifyPhase reads back what the loop has written.
-func (w *worker) verifyPhase() error { return nil }
+// verifyPhase reads back what the loop has written, or what an earlier run has. It keeps no rate and no think time.
+func (w *worker) verifyPhase() error {
+	back, err := w.check.source()
+	if err != nil {
+		return err
+	}
+	defer back.stop()
+	src, pacing := w.src, w.pacing
+	w.src, w.pacing = back, newPacing()
+	defer func() { w.src, w.pacing = src, pacing }()
+	w.endPhase()
+	w.beginPhase(w.clock.Now(), [3]bool{fiojob.Read: true})
+	phase := w.phase.Swap(phaseVerify)
+	err = w.loop()
+	w.phase.Store(phase)
+	w.endPhase()
+	w.check.done = err == nil && !w.stop.Load() && !w.failed
+	for _, x := range w.check.files {
+		x.base = x.seq
+	}
+	j := w.job
+	w.beginPhase(w.clock.Now(), [3]bool{j.RW.Kind.Reads(), j.RW.Kind.Writes(), j.RW.Kind.Trims()})
+	return err
+}

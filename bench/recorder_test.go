@@ -23,6 +23,13 @@ type recorder struct {
 	delay    func(op engine.Op, off int64, seq int) time.Duration
 	fail     func(op engine.Op, off int64, seq int) error
 	grows    bool
+	// intercept sees each request before it is carried out, with the lock held; drop loses a write.
+	intercept func(op engine.Op, off int64, p []byte)
+	drop      func(off int64) bool
+	opens     int
+	closes    int
+	open      int
+	mostOpen  int
 }
 
 type recorded struct {
@@ -57,6 +64,8 @@ func recorders(t *testing.T, prepare func(name string, r *recorder)) (*engine.Re
 				}
 				all[o.Name] = r
 			}
+			r.opens++
+			r.open++
 			return r, nil
 		}, func(context.Context, *engine.CreateRequest, *engine.NoOptions) error { return nil })
 	return engine.NewRegistry(d), all
@@ -72,6 +81,9 @@ func (r *recorder) begin(op engine.Op, off, n int64, flags engine.WriteFlags, p 
 		rec.data = append([]byte(nil), p...)
 	}
 	r.ops = append(r.ops, rec)
+	if r.intercept != nil {
+		r.intercept(op, off, p)
+	}
 	delay, fail := r.delay, r.fail
 	r.mu.Unlock()
 	if delay != nil {
@@ -101,7 +113,11 @@ func (r *recorder) Info() engine.Info {
 	return engine.Info{Driver: "rec", Filename: "rec", Caps: caps}
 }
 
-func (r *recorder) Size() int64 { return r.size }
+func (r *recorder) Size() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.size
+}
 
 func (r *recorder) ReadAt(_ context.Context, p []byte, off int64) error {
 	i, err := r.begin(engine.OpRead, off, int64(len(p)), 0, nil)
@@ -121,7 +137,13 @@ func (r *recorder) WriteAt(_ context.Context, p []byte, off int64, flags engine.
 		return err
 	}
 	r.mu.Lock()
-	copy(r.data[off:], p)
+	if r.grows && off+int64(len(p)) > r.size {
+		r.size = off + int64(len(p))
+		r.data = append(r.data, make([]byte, r.size-int64(len(r.data)))...)
+	}
+	if r.drop == nil || !r.drop(off) {
+		copy(r.data[off:], p)
+	}
 	r.mu.Unlock()
 	r.end(i)
 	return nil
@@ -147,7 +169,13 @@ func (r *recorder) Extents(_ context.Context, off, n int64, dst []engine.Extent)
 	return append(dst, engine.Extent{Off: off, Len: n, Flags: engine.ExtentData | engine.ExtentAllocated}), nil
 }
 
-func (r *recorder) Close() error { return nil }
+func (r *recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closes++
+	r.open--
+	return nil
+}
 
 // count is how many requests of an operation arrived.
 func (r *recorder) count(op engine.Op) int {

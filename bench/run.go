@@ -99,7 +99,7 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	defer stopWatching()
 	go r.collect.main()
 	err := r.schedule()
-	r.collect.finish()
+	err = errors.Join(err, r.collect.finish())
 	r.closeWindows()
 	return r.result(r.interruptAt.Load() != 0), err
 }
@@ -128,11 +128,22 @@ func stepFor(asked time.Duration, jobs []fiojob.Job) time.Duration {
 	}
 	for i := range jobs {
 		j := &jobs[i]
+		if j.Steady.Duration > 0 {
+			step = min(step, j.Steady.Interval)
+		}
 		if given(j, "bwavgtime") && j.Report.BWInterval > 0 {
 			step = min(step, j.Report.BWInterval)
 		}
 		if given(j, "iopsavgtime") && j.Report.IOPSInterval > 0 {
 			step = min(step, j.Report.IOPSInterval)
+		}
+	}
+	for i := range jobs {
+		if d := logWindow(&jobs[i]); d > 0 {
+			step = min(step, d)
+			for n := time.Duration(1); n < 1000 && d%step != 0; n++ { // windows are made of whole intervals
+				step = d / (d/step + 1)
+			}
 		}
 	}
 	return max(step, time.Millisecond)

@@ -17,7 +17,10 @@ func (w *worker) makeParts() error {
 	if w.src, err = w.newSource(); err != nil {
 		return err
 	}
-	if j.RW.Kind.Writes() || len(j.Replay.Logs) > 0 {
+	if w.check, err = newChecking(w); err != nil {
+		return err
+	}
+	if (j.RW.Kind.Writes() || len(j.Replay.Logs) > 0) && (w.check == nil || w.check.ownData()) {
 		if w.filler, err = newFiller(w); err != nil {
 			return err
 		}
@@ -26,7 +29,7 @@ func (w *worker) makeParts() error {
 	depth := len(w.slab)
 	t := traits{
 		stamp:     !j.Report.GTODReduce || j.Latency.Target > 0 || j.Latency.Max != fiojob.PerDir[time.Duration]{},
-		serialize: j.Depth.Serialize,
+		serialize: j.Depth.Serialize || (w.check != nil && w.check.apart()),
 		syncs:     j.Sync.Fsync > 0 || j.Sync.Fdatasync > 0 || j.Sync.Range.Every > 0,
 		spin:      j.Engine.HiPri || (given(j, "iodepth_batch_complete_min") && j.Depth.CompleteMin == 0),
 		batch:     depth,

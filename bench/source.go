@@ -279,6 +279,9 @@ func (s *jobSource) retire(i int) {
 	s.window = append(s.window[:i], s.window[i+1:]...)
 }
 
+// fileSeed sets the seeds of a job's files apart.
+const fileSeed = 0xbf58476d1ce4e5b9
+
 // seedOf is the seed of a clone: fixed unless the job asks for another in each run.
 func seedOf(j *fiojob.Job) uint64 {
 	seed := j.Random.Seed
@@ -292,7 +295,7 @@ func genConfig(j *fiojob.Job, f *file, n int) (gen.Config, error) {
 		return gen.Config{}, fmt.Errorf("%s: no generator for rw=%s", j.Name, j.RW.Kind)
 	}
 	c := gen.Config{
-		Seed: seedOf(j) + uint64(n)*0xbf58476d1ce4e5b9, Offset: f.offset, Size: f.size, Pattern: p,
+		Seed: seedOf(j) + uint64(n)*fileSeed, Offset: f.offset, Size: f.size, Pattern: p,
 		ReadPercent: float64(j.RW.ReadPercent), SizesByKind: j.Block.SeqRand, Stride: j.RW.Stride, Run: j.RW.Every,
 		Identical: j.RW.Sequencer == fiojob.SequencerIdentical, NoMap: j.Random.NoMap,
 	}

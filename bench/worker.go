@@ -14,6 +14,7 @@ import (
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/hist"
 	"github.com/blkbench/blkbench/bench/result"
+	"github.com/blkbench/blkbench/bench/verify"
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
 )
@@ -47,7 +48,8 @@ type worker struct {
 
 	src    source
 	filler filler
-	check  checker
+	check  *checking
+	kept   bool // the request being completed is still in use
 	tracer tracer
 	pacing pacing
 
@@ -73,6 +75,7 @@ type worker struct {
 	phase        atomic.Int32
 	stop         atomic.Bool
 	tid          atomic.Int32
+	began        atomic.Int64 // clock ns of the job's start
 	deadlineHint atomic.Int64
 	expect       atomic.Int64    // bytes that the job is going to move; 0: unknown
 	gate         <-chan struct{} // closed when the batch is released
@@ -121,10 +124,12 @@ type slot struct {
 	dir     fiojob.Dir
 	sync    bool
 	verify  bool
-	made    int64 // clock ns
-	handed  int64 // clock ns
-	planned int64 // open loop: the intended start, else made
-	seq     uint64
+	made    int64  // clock ns
+	handed  int64  // clock ns
+	planned int64  // open loop: the intended start, else made
+	seq     uint64 // verification: which write it is
+	open    bool   // verification: a write that was not acknowledged yet
+	expect  verify.Expect
 }
 
 // main is the worker's thread from beginning to end.
@@ -242,7 +247,7 @@ func (w *worker) teardown() error {
 		err = errors.Join(err, w.closeFile(f))
 	}
 	if w.check != nil {
-		err = errors.Join(err, w.check.close(w))
+		err = errors.Join(err, w.check.close())
 	}
 	if w.arena != nil {
 		err = errors.Join(err, w.arena.Close())

@@ -147,7 +147,7 @@ type Backlog struct {
 }
 
 // NewBacklog is due after so many writes and then gives back batch of them; 0:
-// all. As in fio, what a smaller batch leaves is never checked, and is dropped.
+// all. What a smaller batch leaves counts towards the next.
 func NewBacklog(writes, batch int) (*Backlog, error) {
 	if writes < 1 || batch < 0 {
 		return nil, fmt.Errorf("backlog of %d writes, %d at a time", writes, batch)
@@ -181,11 +181,8 @@ func (b *Backlog) Pop() (p Past, ok bool) {
 	if !b.Due() {
 		return Past{}, false
 	}
-	p = b.take()
-	if b.left--; b.left == 0 {
-		b.first, b.held = 0, 0
-	}
-	return p, true
+	b.left--
+	return b.take(), true
 }
 
 // Drain is the oldest write that is still there, due or not: for the end of a

@@ -191,26 +191,32 @@ func TestBacklog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	next, oldest := uint64(0), uint64(0)
 	for round := range 3 {
-		for i := uint64(1); i <= 3; i++ {
+		for b.held < 3 {
 			if b.Due() {
-				t.Fatalf("round %d: due after %d writes", round, i-1)
+				t.Fatalf("round %d: due with %d writes", round, b.held)
 			}
-			if !b.Push(Past{Sequence: i}) {
-				t.Fatalf("round %d: write %d not taken", round, i)
+			next++
+			if !b.Push(Past{Sequence: next}) {
+				t.Fatalf("round %d: write %d not taken", round, next)
 			}
 		}
 		if b.Push(Past{}) {
 			t.Error("a fourth write was taken")
 		}
-		for want := uint64(1); want <= 2; want++ {
-			if p, ok := b.Pop(); !ok || p.Sequence != want {
-				t.Errorf("round %d: popped %+v %v, want %d", round, p, ok, want)
+		for range 2 {
+			oldest++
+			if p, ok := b.Pop(); !ok || p.Sequence != oldest {
+				t.Errorf("round %d: popped %+v %v, want %d", round, p, ok, oldest)
 			}
 		}
 		if _, ok := b.Pop(); ok {
 			t.Error("popped beyond the batch")
 		}
+	}
+	if p, ok := b.Drain(); !ok || p.Sequence != oldest+1 {
+		t.Errorf("what the batches have left: %+v %v", p, ok)
 	}
 	b.Push(Past{Sequence: 9})
 	if p, ok := b.Drain(); !ok || p.Sequence != 9 {
