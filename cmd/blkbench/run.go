@@ -91,9 +91,25 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 		Env:     &engine.Env{Registry: newRegistry(), References: engine.ReferencesAllow, AllowDestroy: plan.Run.AllowDestroy},
 		Plan:    plan,
 		Version: version(),
-		Warn:    func(msg string) { a.errorf("%s", msg) },
+	}
+	w, err := a.watch(&plan.Run, &cfg)
+	if err != nil {
+		a.errorf("%v", err)
+		return exitUsage
+	}
+	cfg.Warn = func(msg string) { w.above(func() { a.errorf("%s", msg) }) }
+	if every := plan.Run.StatusInterval; every > 0 {
+		cfg.StatusEvery = every
+		cfg.Status = func(res *result.Run) {
+			w.above(func() {
+				if err := a.writeReports(out, plan, res); err != nil {
+					a.errorf("%v", err)
+				}
+			})
+		}
 	}
 	res, err := bench.Run(ctx, cfg)
+	w.close()
 	code := exitOK
 	if err != nil {
 		a.errorf("%v", err)
