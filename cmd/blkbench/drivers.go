@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/protocols/file"
+	"github.com/blkbench/blkbench/protocols/mem"
 	"github.com/blkbench/blkbench/protocols/null"
 )
 
@@ -10,6 +11,7 @@ import (
 func newRegistry() *engine.Registry {
 	return engine.NewRegistry(
 		file.Driver(),
+		mem.Driver(),
 		null.Driver(),
 	)
 }
