@@ -3,9 +3,9 @@ package series
 import "sync/atomic"
 
 // Ring is a queue from one producer to one consumer, of a fixed length, without
-// locks. Push never waits: what does not fit is counted and gone. What was
-// pushed can be drained after the next Publish, so that the one locked
-// instruction is paid once a batch.
+// locks. Neither Push nor Put waits: what does not fit is counted and gone. What
+// was Put can be drained after the next Publish, so that the one locked
+// instruction is paid once a batch; Push is both.
 //
 // head is written by the consumer only, tail by the producer only; each side's
 // own copies lie in its own cache line, so that as long as there is room (or
@@ -33,8 +33,17 @@ func NewRing[T any](n int) *Ring[T] {
 	return &Ring[T]{slots: make([]T, size), mask: uint64(size - 1)}
 }
 
-// Push adds v; false when there is no room. Producer only.
+// Push adds v and shows it to the consumer; false when there is no room.
+// Producer only.
 func (r *Ring[T]) Push(v *T) bool {
+	ok := r.Put(v)
+	r.Publish()
+	return ok
+}
+
+// Put adds v, to be published with others; false when there is no room.
+// Producer only.
+func (r *Ring[T]) Put(v *T) bool {
 	if r.next-r.seen > r.mask {
 		if r.seen = r.head.Load(); r.next-r.seen > r.mask {
 			r.lost++
@@ -46,7 +55,7 @@ func (r *Ring[T]) Push(v *T) bool {
 	return true
 }
 
-// Publish shows what was pushed to the consumer. Producer only.
+// Publish shows what was Put to the consumer. Producer only.
 func (r *Ring[T]) Publish() {
 	r.tail.Store(r.next)
 	if r.lost != r.drops.Load() {
