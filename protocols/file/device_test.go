@@ -37,9 +37,6 @@ func TestDeviceIsDescribed(t *testing.T) {
 	if err := ref.Resize(ctx, 4<<20, engine.ResizeOptions{}); err != nil {
 		t.Errorf("resize to less, not exactly: %v", err)
 	}
-	if err := ref.Node().(*Node).Invalidate(); err != nil {
-		t.Errorf("invalidate: %v", err)
-	}
 }
 
 func TestDeviceZeroesAndDiscards(t *testing.T) {

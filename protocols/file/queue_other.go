@@ -50,7 +50,9 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 	slot := q.free[len(q.free)-1]
 	switch r.Op {
 	case engine.OpFlush:
-		s.PrepFdatasync(fd)
+		if s.PrepFdatasync(fd); r.Flags&engine.FlushMetadata != 0 {
+			s.PrepFsync(fd)
+		}
 	case engine.OpDiscard:
 		q.prepareDiscard(s, fd, r.Off, r.Len)
 	default:

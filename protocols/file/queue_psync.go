@@ -73,7 +73,11 @@ func (n *Node) serve(r *engine.Request) {
 			n.extended(r.Off + int64(k))
 		}
 	case engine.OpFlush:
-		err = n.Flush(context.Background())
+		if r.Flags&engine.FlushMetadata != 0 {
+			err = n.flush(unix.Fsync)
+		} else {
+			err = n.flush(unix.Fdatasync)
+		}
 	case engine.OpDiscard:
 		err = n.Discard(context.Background(), r.Off, int64(r.Len))
 	case engine.OpZero:

@@ -20,10 +20,10 @@ type ringQueue struct {
 	ring    *uring.Ring
 	tag     uint64
 	fd      int32
-	flags   uint8 // of an entry: fixed file, async
-	fixed   bool  // fd is an index of the registered table
-	command bool  // the device takes discards as commands
-	rwFlags [4]uint32
+	flags   uint8     // of an entry: fixed file, async
+	fixed   bool      // fd is an index of the registered table
+	command bool      // the device takes discards as commands
+	rwFlags [8]uint32 // of an entry, see rwIndex
 	free    []uint32
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
@@ -86,7 +86,9 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 		return err
 	}
 	q.tag, q.ring = q.client.Tag(), q.client.Ring()
-	q.rwFlags = [4]uint32{2: q.node.rwFlags(0), 3: q.node.rwFlags(engine.FUA)}
+	for _, f := range [...]engine.WriteFlags{0, engine.FUA, engine.FlushMetadata, engine.FUA | engine.FlushMetadata} {
+		q.rwFlags[rwIndex(engine.OpWrite, f)] = q.node.rwFlags(f)
+	}
 	q.slots = make([]*engine.Request, cfg.Depth)
 	q.zeroing = make([]zeroState, cfg.Depth)
 	q.again = make([]uint32, 0, cfg.Depth)
@@ -205,7 +207,7 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
 		}
 		s.Fill(op+uring.Op(r.Op), q.flags, q.fd, e.base+off, r.Len, uint64(r.Off),
-			q.rwFlags[(r.Op&1)<<1|engine.Op(r.Flags&engine.FUA)], piece, q.tag|uint64(slot))
+			q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
 	}
 	q.ring.Take(taken)
 	return n
@@ -214,10 +216,19 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 // other reports operations that are neither read, write nor nop.
 func other(op engine.Op) bool { return op-engine.OpFlush <= engine.OpZero-engine.OpFlush }
 
+// rwIndex puts what decides about the flags of an entry into three bits: whether it writes, FUA and
+// FlushMetadata.
+func rwIndex(op engine.Op, flags engine.WriteFlags) uint8 {
+	return uint8(op&engine.OpWrite)<<1 | uint8(flags&engine.FUA) | uint8(flags/(engine.FlushMetadata/4))&4
+}
+
 // rwFlags are what makes a write durable, if it has to be.
 func (n *Node) rwFlags(flags engine.WriteFlags) uint32 {
-	if flags&engine.FUA == 0 && !n.flags.Cache.WriteThrough || n.flags.Cache.NoFlush {
+	switch {
+	case n.flags.Cache.NoFlush, flags&engine.FUA == 0 && !n.flags.Cache.WriteThrough:
 		return 0
+	case flags&engine.FlushMetadata != 0:
+		return unix.RWF_SYNC
 	}
 	return unix.RWF_DSYNC
 }
