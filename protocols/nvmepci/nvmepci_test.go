@@ -66,7 +66,7 @@ func TestBlockingPlane(t *testing.T) {
 				t.Fatalf("size %d", r.Size())
 			}
 			rng := rand.New(rand.NewPCG(1, uint64(nsid)))
-			model := bytes.Clone(f.Data(uint32(nsid)))
+			model := f.Data(uint32(nsid))
 			ctx := t.Context()
 			for i := range 60 {
 				off := rng.Int64N(1<<20) &^ 511
@@ -383,6 +383,9 @@ func TestServerGone(t *testing.T) {
 }
 
 func TestPolledPlaneAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	_, uri := serve(t, nvmetest.Config{})
 	ref := open(t, uri(1), false)
 	poller(t, ref, 32, func(p *engine.Path, a *dma.Arena) {
