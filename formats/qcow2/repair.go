@@ -280,6 +280,11 @@ func (m *Image) replaceRefs(ctx context.Context, want refCounts, start int64) (l
 		m.refs = old
 		return 0, err
 	}
+	for _, w := range old.table {
+		if c := int64(w&offsetMask) >> m.clusterBits; w != 0 && want.at(c) == 0 {
+			delete(m.tables, c)
+		}
+	}
 	return start + tableClusters + int64(len(need)) - 1, nil
 }
 
