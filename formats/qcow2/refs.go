@@ -423,7 +423,7 @@ func (m *Image) switchRefTable(ctx context.Context, start, clusters int64) error
 		return err
 	}
 	return m.switchHeader(ctx, func(h *Header) {
-		h.RefcountTableOffset, h.RefcountTableClusters = uint64(start<<m.clusterBits), uint32(clusters)
+		h.RefcountTableOffset, h.RefcountTableClusters, h.RefcountOrder = uint64(start<<m.clusterBits), uint32(clusters), m.refOrder
 	})
 }
 
