@@ -195,8 +195,8 @@ func fitsPageCache(r *result.Run, j *result.Job) string {
 		return ""
 	}
 	var size int64
-	for i := range j.Targets {
-		size += j.Targets[i].Size
+	for _, t := range targets(j) {
+		size += t.Size
 	}
 	if size <= 0 || uint64(size) >= r.Host.MemAvailable {
 		return ""

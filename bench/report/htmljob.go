@@ -30,8 +30,8 @@ func newJobView(run *result.Run, i int) jobView {
 	}
 	v.BW = units.Rate(bw)
 	v.Charts = charts(j, v.ID)
-	for k := range j.Targets {
-		v.Targets = append(v.Targets, targetView{redactedName(j.Targets[k].Name), targetFacts(&j.Targets[k])})
+	for _, t := range targets(j) {
+		v.Targets = append(v.Targets, targetView{redactedName(t.Name), targetFacts(t)})
 	}
 	v.Depths = depthViews(j)
 	for _, e := range j.Errors {

@@ -169,12 +169,13 @@ func (s *summary) job(j *result.Job, name bool) {
 		what = s.paint(bold, printable(j.Name)) + " · " + what
 	}
 	s.labelled("what", faint, strings.TrimSuffix(what, " · "))
-	for i := range j.Targets {
-		if i == 2 && len(j.Targets) > 3 {
-			s.labelled("", faint, fmt.Sprintf("and %d more", len(j.Targets)-2))
+	list := targets(j)
+	for i, t := range list {
+		if i == 2 && len(list) > 3 {
+			s.labelled("", faint, fmt.Sprintf("and %d more", len(list)-2))
 			break
 		}
-		s.labelled("", faint, target(&j.Targets[i]))
+		s.labelled("", faint, target(t))
 	}
 	if j.Engine != "" {
 		s.labelled("", faint, "through "+printable(j.Engine))
