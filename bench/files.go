@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/result"
@@ -33,26 +31,6 @@ type file struct {
 	rangeFrom, rangeTo               int64
 }
 
-// fileNames are the targets of a job, files below opendir among them.
-func fileNames(j *fiojob.Job) ([]string, error) {
-	names := j.FileNames(isSpecial)
-	if j.Files.OpenDir == "" {
-		return names, nil
-	}
-	if err := filepath.WalkDir(j.Files.OpenDir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			names = append(names, path)
-		}
-		return err
-	}); err != nil {
-		return nil, fmt.Errorf("%s: opendir: %w", j.Name, err)
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: opendir %s: there is no file", j.Name, j.Files.OpenDir)
-	}
-	return names, nil
-}
-
 // openLimit is how many files a job has open at once.
 func (w *worker) openLimit() int {
 	j := w.job
@@ -65,15 +43,11 @@ func (w *worker) openLimit() int {
 // findFiles makes the list of targets, looks at each, and leaves the first of them open. Paths were laid out before.
 func (w *worker) findFiles() error {
 	j := w.job
-	names, err := fileNames(j)
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		w.files = append(w.files, &file{name: name, index: i, rangeFrom: 1<<63 - 1})
+	for i := range w.layout.Files {
+		w.files = append(w.files, &file{name: w.layout.Files[i].Name, index: i, rangeFrom: 1<<63 - 1})
 	}
 	if len(w.files) == 0 {
-		return fmt.Errorf("%s: no target: name one with --filename, or a --directory for files to be made in", j.Name)
+		return fmt.Errorf("%s: %w", j.Name, errNoFiles)
 	}
 	limit := w.openLimit()
 	for i, f := range w.files {
@@ -145,7 +119,7 @@ func (w *worker) openFile(f *file) error {
 		return err
 	}
 	f.path = p
-	return nil
+	return errors.Join(w.advise(f), w.dropCache(f))
 }
 
 // makeRoom closes a file that is no longer in use, so that another can be opened; false while none can be.

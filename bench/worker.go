@@ -13,6 +13,7 @@ import (
 	"github.com/blkbench/blkbench/bench/clock"
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/hist"
+	"github.com/blkbench/blkbench/bench/layout"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/bench/verify"
 	"github.com/blkbench/blkbench/engine"
@@ -26,6 +27,7 @@ type worker struct {
 	clock *clock.Clock
 	ctx   context.Context
 
+	layout *layout.Layout
 	files  []*file
 	busy   []*file // those with requests in flight
 	arena  *dma.Arena
@@ -253,7 +255,7 @@ func (w *worker) teardown() error {
 		err = errors.Join(err, w.arena.Close())
 	}
 	if w.tid.Load() != 0 && !w.badSetup.Load() {
-		err = errors.Join(err, w.run.command(w.job, w.job.Order.PostRun, "postrun"))
+		err = errors.Join(err, w.clearAway(), w.run.command(w.job, w.job.Order.PostRun, "postrun"))
 	}
 	return err
 }
