@@ -57,7 +57,11 @@ func (w *worker) findFiles() error {
 		if err := w.span(f); err != nil {
 			return err
 		}
-		w.targets = append(w.targets, describe(f.name, f.ref, f.size))
+		t := describe(f.name, f.ref, f.size)
+		if i < describedFiles {
+			w.run.host.sys.Target(&t)
+		}
+		w.targets = append(w.targets, t)
 		if i == 0 {
 			w.engineStr = describeEngine(j, f.ref)
 		}
@@ -71,6 +75,9 @@ func (w *worker) findFiles() error {
 	}
 	return nil
 }
+
+// describedFiles is how many files of a job are looked at for facts of their devices.
+const describedFiles = 16
 
 // openRef opens a file's node, after creating it where create_on_open says so.
 func (w *worker) openRef(f *file) error {

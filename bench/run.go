@@ -63,6 +63,7 @@ type run struct {
 	overlapped  bool
 	gcPercent   int
 	collect     *collector
+	host        hostFacts
 }
 
 // After an interruption requests have patience to come back by themselves; then contexts are cancelled, and after as long again the
@@ -99,11 +100,14 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	r.collect = newCollector(r)
 	stopWatching := context.AfterFunc(ctx, r.interrupt)
 	defer stopWatching()
+	r.host.begin()
 	go r.collect.main()
 	err := r.schedule()
 	err = errors.Join(err, r.collect.finish())
 	r.closeWindows()
-	return r.result(r.interruptAt.Load() != 0), err
+	out := r.result(r.interruptAt.Load() != 0)
+	r.host.complete(out)
+	return out, err
 }
 
 // sow gives a job that wants other offsets in every run a seed of its own.
@@ -234,6 +238,7 @@ func (r *run) runBatch(batch []*worker) error {
 			stopAll(batch)
 		}
 	}
+	r.host.watch(batch)
 	close(gate)
 	var errs error
 	for _, w := range batch {
