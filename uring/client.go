@@ -134,7 +134,10 @@ func (c *Client) More(aux bool) {
 }
 
 // Wait is [Reactor.Wait].
-func (c *Client) Wait(limit time.Duration) error { return c.reactor.Wait(limit) }
+func (c *Client) Wait(limit time.Duration) error { return c.reactor.WaitN(1, limit) }
+
+// WaitN is [Reactor.WaitN].
+func (c *Client) WaitN(n uint32, limit time.Duration) error { return c.reactor.WaitN(n, limit) }
 
 // Leave ends the client. It has nothing in flight any more, or does not care: what still completes is
 // dropped, but until then the kernel may write to the memory that it named.

@@ -76,8 +76,13 @@ func (r *Ring) Fetch() error {
 
 // Wait is Kick, and then a wait until a completion is ready or limit has passed (negative: no limit). It
 // may return early, after a signal; the caller polls and finds out.
-func (r *Ring) Wait(limit time.Duration) error {
-	if r.cq.Ready() != 0 || limit == 0 || (r.ioPoll && r.Inflight() != 0) {
+func (r *Ring) Wait(limit time.Duration) error { return r.WaitN(1, limit) }
+
+// WaitN is Wait until n completions are ready, which wakes the thread less often than n waits do. More than
+// are in flight are not waited for.
+func (r *Ring) WaitN(least uint32, limit time.Duration) error {
+	least = min(least, r.Inflight())
+	if r.cq.Ready() >= max(least, 1) || limit == 0 || (r.ioPoll && r.Inflight() != 0) {
 		if err := r.Kick(); err != nil {
 			return err
 		}
@@ -87,7 +92,7 @@ func (r *Ring) Wait(limit time.Duration) error {
 		return nil
 	}
 	if r.sqPoll {
-		if err := r.kickThread(enterGetEvents); err != nil || r.cq.Ready() != 0 {
+		if err := r.kickThread(enterGetEvents); err != nil || r.cq.Ready() >= max(least, 1) {
 			return err
 		}
 	}
@@ -106,7 +111,7 @@ func (r *Ring) Wait(limit time.Duration) error {
 		flags |= uintptr(enterExtArg)
 		arg, size = uintptr(unsafe.Pointer(r.arg)), unsafe.Sizeof(*r.arg)
 	}
-	_, _, errno := syscall.Syscall6(abi.SYS_IO_URING_ENTER, r.enterFD, uintptr(n), 1, flags, arg, size)
+	_, _, errno := syscall.Syscall6(abi.SYS_IO_URING_ENTER, r.enterFD, uintptr(n), uintptr(max(least, 1)), flags, arg, size)
 	switch errno {
 	case 0, unix.ETIME, unix.EINTR, unix.EAGAIN, unix.EBUSY:
 		return nil

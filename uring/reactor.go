@@ -239,7 +239,13 @@ func (r *Reactor) backlogged() bool {
 // Wait is Kick, and then a wait until any client may have a completion, a Watch has fired or limit has
 // passed (negative: no limit). It may return early. An IOPOLL ring with I/O in flight is polled, not waited
 // for.
-func (r *Reactor) Wait(limit time.Duration) error {
+func (r *Reactor) Wait(limit time.Duration) error { return r.WaitN(1, limit) }
+
+// WaitN is Wait until n completions are there, of all clients together; with a Watch, until one is.
+func (r *Reactor) WaitN(n uint32, limit time.Duration) error {
+	if len(r.watches) != 0 {
+		n = 1
+	}
 	if r.err != nil {
 		return r.err
 	}
@@ -258,7 +264,7 @@ func (r *Reactor) Wait(limit time.Duration) error {
 		}
 		ring = r.side
 	}
-	if err := ring.Wait(limit); err != nil {
+	if err := ring.WaitN(n, limit); err != nil {
 		return err
 	}
 	if r.own != 0 {

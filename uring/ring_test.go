@@ -485,3 +485,50 @@ func TestLadderGoesDownInSteps(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitForSeveral(t *testing.T) {
+	inModes(t, func(t *testing.T, r *Ring) {
+		ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(ev)
+		const n = 8
+		mem := memory(t, 4096)
+		for i := range n {
+			sqe(t, r).PrepRead(int32(ev), addr(mem[i*8:]), 8, 0) // each takes one signal
+		}
+		if err := r.Kick(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for range n {
+				unix.Write(ev, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+				for { // until it was taken
+					var fds [1]unix.PollFd
+					fds[0] = unix.PollFd{Fd: int32(ev), Events: unix.POLLIN}
+					if k, _ := unix.Poll(fds[:], 0); k == 0 {
+						break
+					}
+					runtime.Gosched()
+				}
+			}
+		}()
+		for limit := time.Now().Add(patience); r.CQ().Ready() < n; {
+			if err := r.WaitN(n, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("%d completions", r.CQ().Ready())
+			}
+		}
+		r.CQ().Release(n)
+		for range 3 {
+			sqe(t, r).PrepNop()
+		}
+		if err := r.WaitN(n, -1); err != nil { // no more than three can come
+			t.Fatal(err)
+		}
+		reap(t, r, 3)
+	})
+}

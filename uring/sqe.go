@@ -15,8 +15,11 @@ func (s *SQE) prep(op Op, fd int32, addr uint64, n uint32, off uint64) {
 	w[4], w[5], w[6], w[7] = 0, 0, 0, 0
 }
 
-// SQEFixedFile is the flag that SetFixedFile sets, for Fill.
-const SQEFixedFile = sqeFixedFile
+// Flags for Fill, as SetFixedFile and SetAsync set them.
+const (
+	SQEFixedFile = sqeFixedFile
+	SQEAsync     = sqeAsync
+)
 
 // Fill writes a whole entry at once: what the Prep methods and their Set companions do in several steps,
 // for the hot path of a leaf.

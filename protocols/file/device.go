@@ -198,3 +198,11 @@ func (n *Node) pollable() error {
 	}
 	return nil
 }
+
+// nowait reports whether the file system can read without blocking (FMODE_NOWAIT); tmpfs cannot. It is
+// tried, with a read of as little as can be.
+func (n *Node) nowait() bool {
+	iov := [1][]byte{aligned(int(max(n.info.Limits.RequestAlign, 1)))}
+	_, err := retry(func() (int, error) { return unix.Preadv2(n.fd, iov[:], 0, unix.RWF_NOWAIT) })
+	return !errors.Is(err, unix.EOPNOTSUPP)
+}

@@ -20,7 +20,7 @@ type ringQueue struct {
 	ring    *uring.Ring
 	tag     uint64
 	fd      int32
-	flags   uint8 // of an entry: fixed file
+	flags   uint8 // of an entry: fixed file, async
 	fixed   bool  // fd is an index of the registered table
 	command bool  // the device takes discards as commands
 	rwFlags [4]uint32
@@ -98,10 +98,15 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 	q.fd = int32(q.node.fd)
 	if !q.node.flags.Leaf.NoRegisterFiles {
 		if i, err := r.AddFile(q.node.fd); err == nil {
-			q.fd, q.fixed, q.flags = i, true, uring.SQEFixedFile
+			q.fd, q.fixed = i, true
+			q.flags |= uring.SQEFixedFile
 		} else {
 			q.note("the file is not registered: %v", err)
 		}
+	}
+	if !q.node.nowait() {
+		// The kernel would try each entry in vain before it gives it to a worker.
+		q.flags |= uring.SQEAsync
 	}
 	for _, a := range cfg.Arenas {
 		q.addArena(r, a)
@@ -266,15 +271,19 @@ func (q *ringQueue) Poll(done []*engine.Request) int {
 	return n
 }
 
-// Wait returns when there may be something to poll for, or after limit.
-func (q *ringQueue) Wait(limit time.Duration) error {
+// Wait returns when there may be something to poll for, or after limit. What was submitted and not kicked
+// goes along, in the same system call.
+func (q *ringQueue) Wait(limit time.Duration) error { return q.WaitN(1, limit) }
+
+// WaitN is Wait until n requests have completed, those of other leaves on the ring included.
+func (q *ringQueue) WaitN(n int, limit time.Duration) error {
 	if q.ready.len() != 0 {
 		return q.Kick()
 	}
 	if q.err != nil {
 		return q.Kick()
 	}
-	return q.client.Wait(limit)
+	return q.client.WaitN(uint32(n), limit)
 }
 
 // EventFD is the ring's descriptor.

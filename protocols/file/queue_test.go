@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ type bed struct {
 }
 
 const (
-	bedDepth = 32
+	bedDepth = 64
 	bedBlock = 65536
 )
 
@@ -486,4 +487,21 @@ func ExampleDriver() {
 	d := Driver()
 	fmt.Println(d.Name, d.Aliases, d.Help)
 	// Output: file [host_device host_cdrom] a file or block device of this machine
+}
+
+func TestWhatCannotBeTriedGoesToAWorker(t *testing.T) {
+	places(t, func(t *testing.T, dir string) {
+		for _, w := range wishes[:2] {
+			path, _ := makeFile(t, dir, 65536)
+			b := makeBed(t, path, w)
+			want := strings.HasSuffix(t.Name(), "tmpfs")
+			if async := b.q.(*ringQueue).flags&uring.SQEAsync != 0; async != want {
+				t.Errorf("%s: to a worker: %v, want %v", w.name, async, want)
+			}
+			if err := errors.Join(b.q.Close(), b.node.Close()); err != nil {
+				t.Fatal(err)
+			}
+			b.q = &psyncQueue{node: b.node}
+		}
+	})
 }
