@@ -55,7 +55,7 @@ func openFlags(j *fiojob.Job) engine.OpenFlags {
 		Discard: true,
 		Leaf: engine.LeafOptions{
 			NoFixedBufs: given(j, "fixedbufs") && !e.FixedBufs, NoRegisterFiles: given(j, "registerfiles") && !e.RegisterFiles,
-			SQThreadPoll: e.SQPoll, SQThreadCPU: e.SQPollCPU,
+			SQThreadPoll: e.SQPoll, SQThreadCPU: e.SQPollCPU, Uncached: e.Uncached, NoWait: e.NoWait, ForceAsync: e.ForceAsync,
 		},
 	}
 	switch e.Kind {

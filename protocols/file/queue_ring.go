@@ -23,7 +23,9 @@ type ringQueue struct {
 	flags   uint8 // of an entry: fixed file, async
 	fixed   bool  // fd is an index of the registered table
 	command bool  // the device takes discards as commands
-	rwFlags [4]uint32
+	rwFlags [8]uint32 // by direction, durability and its kind: see Submit
+	every   int       // requests from one that is forced to a worker to the next; 0: none
+	count   int
 	free    []uint32
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
@@ -86,7 +88,13 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 		return err
 	}
 	q.tag, q.ring = q.client.Tag(), q.client.Ring()
-	q.rwFlags = [4]uint32{2: q.node.rwFlags(0), 3: q.node.rwFlags(engine.FUA)}
+	for i := range q.rwFlags {
+		q.rwFlags[i] = q.node.hints()
+	}
+	for i, flags := range [...]engine.WriteFlags{0, engine.FlushMetadata, engine.FUA, engine.FUA | engine.FlushMetadata} {
+		q.rwFlags[4+i] |= q.node.rwFlags(flags)
+	}
+	q.every = q.node.flags.Leaf.ForceAsync
 	q.slots = make([]*engine.Request, cfg.Depth)
 	q.zeroing = make([]zeroState, cfg.Depth)
 	q.again = make([]uint32, 0, cfg.Depth)
@@ -204,8 +212,15 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		if e.have && off>>bufferGiB == (off+uint64(r.Len)-1)>>bufferGiB {
 			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
 		}
-		s.Fill(op+uring.Op(r.Op), q.flags, q.fd, e.base+off, r.Len, uint64(r.Off),
-			q.rwFlags[(r.Op&1)<<1|engine.Op(r.Flags&engine.FUA)], piece, q.tag|uint64(slot))
+		flags := q.flags
+		if q.every > 0 {
+			if q.count++; q.count == q.every {
+				q.count = 0
+				flags |= uring.SQEAsync
+			}
+		}
+		s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
+			q.rwFlags[(r.Op&1)<<2|engine.Op(r.Flags&engine.FUA)<<1|engine.Op(r.Flags&engine.FlushMetadata)>>4], piece, q.tag|uint64(slot))
 	}
 	q.ring.Take(taken)
 	return n
@@ -219,8 +234,29 @@ func (n *Node) rwFlags(flags engine.WriteFlags) uint32 {
 	if flags&engine.FUA == 0 && !n.flags.Cache.WriteThrough || n.flags.Cache.NoFlush {
 		return 0
 	}
+	if flags&engine.FlushMetadata != 0 {
+		return unix.RWF_SYNC
+	}
 	return unix.RWF_DSYNC
 }
+
+// rwfDontCache is RWF_DONTCACHE, Linux 6.14. Source: include/uapi/linux/fs.h.
+const rwfDontCache = 0x80
+
+// hints are flags of all reads and writes that a workload asked for.
+func (n *Node) hints() uint32 {
+	flags := uint32(0)
+	if n.flags.Leaf.NoWait {
+		flags |= unix.RWF_NOWAIT
+	}
+	if n.flags.Leaf.Uncached {
+		flags |= rwfDontCache
+	}
+	return flags
+}
+
+// Submit shifts this flag down to 1.
+var _ = [1]struct{}{}[engine.FlushMetadata>>4-1]
 
 // Kick is one system call for all leaves of the reactor.
 func (q *ringQueue) Kick() error {
