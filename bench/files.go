@@ -34,7 +34,7 @@ type file struct {
 // openLimit is how many files a job has open at once.
 func (w *worker) openLimit() int {
 	j := w.job
-	if j.Files.OpenDir != "" && !given(j, "openfiles") {
+	if w.replay != nil || j.Files.OpenDir != "" && !given(j, "openfiles") {
 		return len(w.files)
 	}
 	return min(max(1, j.Files.Open), len(w.files))
@@ -43,8 +43,16 @@ func (w *worker) openLimit() int {
 // findFiles makes the list of targets, looks at each, and leaves the first of them open. Paths were laid out before.
 func (w *worker) findFiles() error {
 	j := w.job
-	for i := range w.layout.Files {
-		w.files = append(w.files, &file{name: w.layout.Files[i].Name, index: i, rangeFrom: 1<<63 - 1})
+	var names []string
+	if w.replay != nil {
+		names = w.replay.files
+	} else {
+		for i := range w.layout.Files {
+			names = append(names, w.layout.Files[i].Name)
+		}
+	}
+	for i, name := range names {
+		w.files = append(w.files, &file{name: name, index: i, rangeFrom: 1<<63 - 1})
 	}
 	if len(w.files) == 0 {
 		return fmt.Errorf("%s: %w", j.Name, errNoFiles)
@@ -84,7 +92,7 @@ func (w *worker) openRef(f *file) error {
 	if f.ref != nil {
 		return nil
 	}
-	if j := w.job; j.Files.CreateOnOpen && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
+	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
 		c, err := os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -96,6 +104,12 @@ func (w *worker) openRef(f *file) error {
 	var err error
 	f.ref, err = w.open(f.name)
 	return err
+}
+
+// creates reports whether files come into being when they are opened: with create_on_open, and those that a trace writes to.
+func (w *worker) creates() bool {
+	f := &w.job.Files
+	return f.AllowCreate && !w.run.cfg.Plan.Run.ReadOnly && (f.CreateOnOpen || w.replay != nil && w.replay.writes)
 }
 
 // openFirst opens the files that the source begins with.

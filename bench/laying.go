@@ -40,7 +40,11 @@ func (r *run) layoutOptions() layout.Options {
 // span says which part of a file the job uses.
 func (w *worker) span(f *file) error {
 	j := w.job
-	if l := &w.layout.Files[f.index]; l.Regular && len(j.Replay.Logs) == 0 {
+	if w.replay != nil {
+		f.size = f.ref.Size()
+		return nil
+	}
+	if l := &w.layout.Files[f.index]; l.Regular {
 		f.offset, f.size = l.Offset, l.Size
 		return w.fits(f, false)
 	}

@@ -57,10 +57,25 @@ func (w *worker) makeParts() error {
 	return nil
 }
 
-func (w *worker) newSource() (source, error) { return newSource(w) }
+func (w *worker) newSource() (source, error) {
+	if w.replay == nil {
+		return newSource(w)
+	}
+	r, err := w.replay.reader()
+	w.expect.Store(w.replay.bytes * int64(max(1, w.job.Time.Loops)))
+	for _, f := range w.files {
+		f.active = true
+	}
+	return &replaySource{p: w.replay, w: w, r: r}, err
+}
 
 // maxBlock is the largest request that the worker makes, in bytes.
-func (w *worker) maxBlock() int64 { return maxBlock(w.job) }
+func (w *worker) maxBlock() int64 {
+	if w.replay != nil {
+		return w.replay.longest
+	}
+	return maxBlock(w.job)
+}
 
 // maxBlock is the largest request that a job makes, in bytes.
 func maxBlock(j *fiojob.Job) int64 {

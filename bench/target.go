@@ -21,7 +21,9 @@ func (w *worker) open(name string) (*engine.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.run.cfg.Env.Open(w.ctx, t, openFlags(j))
+	flags := openFlags(j)
+	flags.Write = flags.Write || (w.replay != nil && w.replay.writes)
+	return w.run.cfg.Env.Open(w.ctx, t, flags)
 }
 
 func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {

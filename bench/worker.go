@@ -28,6 +28,7 @@ type worker struct {
 	ctx   context.Context
 
 	layout *layout.Layout
+	replay *replay // nil without read_iolog
 	files  []*file
 	busy   []*file // those with requests in flight
 	arena  *dma.Arena
@@ -188,6 +189,10 @@ func (w *worker) setup() error {
 	if len(j.CPU.Allowed) == 1 {
 		w.poller.CPU = j.CPU.Allowed[0]
 	}
+	var err error
+	if w.replay, err = openReplay(j); err != nil {
+		return err
+	}
 	if err := w.findFiles(); err != nil {
 		return err
 	}
@@ -253,6 +258,9 @@ func (w *worker) teardown() error {
 	}
 	if w.arena != nil {
 		err = errors.Join(err, w.arena.Close())
+	}
+	if w.replay != nil {
+		err = errors.Join(err, w.replay.close())
 	}
 	if w.tid.Load() != 0 && !w.badSetup.Load() {
 		err = errors.Join(err, w.clearAway(), w.run.command(w.job, w.job.Order.PostRun, "postrun"))
