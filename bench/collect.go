@@ -251,7 +251,9 @@ func (c *collector) state() result.Live {
 		}
 	}
 	out.Letters = string(letters)
-	if most >= 0 {
+	if c.run.layingOut.Load() {
+		out.State = "laying out"
+	} else if most >= 0 {
 		out.State = states[most]
 	}
 	return out

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/result"
@@ -33,30 +31,10 @@ type file struct {
 	rangeFrom, rangeTo               int64
 }
 
-// fileNames are the targets of a job, files below opendir among them.
-func fileNames(j *fiojob.Job) ([]string, error) {
-	names := j.FileNames(isSpecial)
-	if j.Files.OpenDir == "" {
-		return names, nil
-	}
-	if err := filepath.WalkDir(j.Files.OpenDir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			names = append(names, path)
-		}
-		return err
-	}); err != nil {
-		return nil, fmt.Errorf("%s: opendir: %w", j.Name, err)
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: opendir %s: there is no file", j.Name, j.Files.OpenDir)
-	}
-	return names, nil
-}
-
 // openLimit is how many files a job has open at once.
 func (w *worker) openLimit() int {
 	j := w.job
-	if j.Files.OpenDir != "" && !given(j, "openfiles") {
+	if w.replay != nil || j.Files.OpenDir != "" && !given(j, "openfiles") {
 		return len(w.files)
 	}
 	return min(max(1, j.Files.Open), len(w.files))
@@ -65,15 +43,19 @@ func (w *worker) openLimit() int {
 // findFiles makes the list of targets, looks at each, and leaves the first of them open. Paths were laid out before.
 func (w *worker) findFiles() error {
 	j := w.job
-	names, err := fileNames(j)
-	if err != nil {
-		return err
+	var names []string
+	if w.replay != nil {
+		names = w.replay.files
+	} else {
+		for i := range w.layout.Files {
+			names = append(names, w.layout.Files[i].Name)
+		}
 	}
 	for i, name := range names {
 		w.files = append(w.files, &file{name: name, index: i, rangeFrom: 1<<63 - 1})
 	}
 	if len(w.files) == 0 {
-		return fmt.Errorf("%s: no target: name one with --filename, or a --directory for files to be made in", j.Name)
+		return fmt.Errorf("%s: %w", j.Name, errNoFiles)
 	}
 	limit := w.openLimit()
 	for i, f := range w.files {
@@ -83,7 +65,11 @@ func (w *worker) findFiles() error {
 		if err := w.span(f); err != nil {
 			return err
 		}
-		w.targets = append(w.targets, describe(f.name, f.ref, f.size))
+		t := describe(f.name, f.ref, f.size)
+		if i < describedFiles {
+			w.run.host.sys.Target(&t)
+		}
+		w.targets = append(w.targets, t)
 		if i == 0 {
 			w.engineStr = describeEngine(j, f.ref)
 		}
@@ -98,12 +84,15 @@ func (w *worker) findFiles() error {
 	return nil
 }
 
+// describedFiles is how many files of a job are looked at for facts of their devices.
+const describedFiles = 16
+
 // openRef opens a file's node, after creating it where create_on_open says so.
 func (w *worker) openRef(f *file) error {
 	if f.ref != nil {
 		return nil
 	}
-	if j := w.job; j.Files.CreateOnOpen && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
+	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
 		c, err := os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -115,6 +104,12 @@ func (w *worker) openRef(f *file) error {
 	var err error
 	f.ref, err = w.open(f.name)
 	return err
+}
+
+// creates reports whether files come into being when they are opened: with create_on_open, and those that a trace writes to.
+func (w *worker) creates() bool {
+	f := &w.job.Files
+	return f.AllowCreate && !w.run.cfg.Plan.Run.ReadOnly && (f.CreateOnOpen || w.replay != nil && w.replay.writes)
 }
 
 // openFirst opens the files that the source begins with.
@@ -145,7 +140,7 @@ func (w *worker) openFile(f *file) error {
 		return err
 	}
 	f.path = p
-	return nil
+	return errors.Join(w.advise(f), w.dropCache(f))
 }
 
 // makeRoom closes a file that is no longer in use, so that another can be opened; false while none can be.

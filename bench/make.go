@@ -52,6 +52,9 @@ func (w *worker) makeOne() (made, error) {
 	r := w.take(st)
 	if st.sync {
 		w.push(r)
+		if st.data {
+			r.Flags = 0
+		}
 		return madeOne, nil
 	}
 	s := &w.slots[r.User]
@@ -169,6 +172,8 @@ func unsupported(j *fiojob.Job) error {
 		return fmt.Errorf("%s: zonemode=zbd is not supported", j.Name)
 	case hasCmdPrio(&j.Engine.CmdPrio):
 		return fmt.Errorf("%s: cmdprio_percentage is not supported", j.Name)
+	case j.Verify.Kind != fiojob.VerifyNone && len(j.Replay.Logs) > 0:
+		return fmt.Errorf("%s: verify with read_iolog: what a trace writes is not verified", j.Name)
 	case j.Engine.Placement.Kind != fiojob.PlacementNone:
 		return fmt.Errorf("%s: data placement (fdp, streams) is not supported", j.Name)
 	}

@@ -39,6 +39,8 @@ func (r *run) result(interrupted bool) *result.Run {
 		i = k
 	}
 	shareBandwidth(out.Jobs)
+	out.Host = r.host.facts
+	out.Disks = r.host.util()
 	return out
 }
 

@@ -25,6 +25,7 @@ type source interface {
 type step struct {
 	dir  fiojob.Dir
 	sync bool // a sync of a replayed trace, instead of dir
+	data bool // fdatasync
 	file *file
 	off  int64
 	n    uint32

@@ -42,6 +42,7 @@ type run struct {
 	clock   *clock.Clock
 	ctx     context.Context
 	cancel  context.CancelFunc
+	user    context.Context // the caller's: setting up ends with it at once
 	start   time.Time
 	base    int64 // clock ns at start
 	step    time.Duration
@@ -55,12 +56,14 @@ type run struct {
 	ended       atomic.Bool  // nothing further is to start
 	interruptAt atomic.Int64 // clock ns; 0: not interrupted
 	abandoned   chan struct{}
+	layingOut   atomic.Bool
 	windows     int // measured windows open now, under mu
 	allocStart  uint64
 	allocs      uint64
 	overlapped  bool
 	gcPercent   int
 	collect     *collector
+	host        hostFacts
 }
 
 // After an interruption requests have patience to come back by themselves; then contexts are cancelled, and after as long again the
@@ -80,7 +83,7 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 		}
 		sow(&jobs[i])
 	}
-	r := &run{cfg: cfg, clock: clock.New(), start: time.Now(), abandoned: make(chan struct{})}
+	r := &run{cfg: cfg, clock: clock.New(), user: ctx, start: time.Now(), abandoned: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.cancel()
 	r.base = r.clock.Now()
@@ -97,11 +100,14 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	r.collect = newCollector(r)
 	stopWatching := context.AfterFunc(ctx, r.interrupt)
 	defer stopWatching()
+	r.host.begin()
 	go r.collect.main()
 	err := r.schedule()
 	err = errors.Join(err, r.collect.finish())
 	r.closeWindows()
-	return r.result(r.interruptAt.Load() != 0), err
+	out := r.result(r.interruptAt.Load() != 0)
+	r.host.complete(out)
+	return out, err
 }
 
 // sow gives a job that wants other offsets in every run a seed of its own.
@@ -198,13 +204,21 @@ func (r *run) schedule() error {
 
 // runBatch sets a batch up, releases it at once and waits for its end.
 func (r *run) runBatch(batch []*worker) error {
+	r.collect.starts(batch)
 	if err := r.layout(batch); err != nil {
+		for _, w := range batch {
+			w.setFailure(err)
+			w.skip()
+		}
 		return err
 	}
-	r.collect.starts(batch)
 	r.enlistFlows(batch)
 	gate := make(chan struct{})
 	for _, w := range batch {
+		if w.job.Files.CreateOnly {
+			w.skip()
+			continue
+		}
 		w.gate = gate
 		go func() {
 			r.startWhenDue(w)
@@ -224,6 +238,7 @@ func (r *run) runBatch(batch []*worker) error {
 			stopAll(batch)
 		}
 	}
+	r.host.watch(batch)
 	close(gate)
 	var errs error
 	for _, w := range batch {

@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"fmt"
-	"math"
 	"os"
 	"time"
 
@@ -59,10 +57,25 @@ func (w *worker) makeParts() error {
 	return nil
 }
 
-func (w *worker) newSource() (source, error) { return newSource(w) }
+func (w *worker) newSource() (source, error) {
+	if w.replay == nil {
+		return newSource(w)
+	}
+	r, err := w.replay.reader()
+	w.expect.Store(w.replay.bytes * int64(max(1, w.job.Time.Loops)))
+	for _, f := range w.files {
+		f.active = true
+	}
+	return &replaySource{p: w.replay, w: w, r: r}, err
+}
 
 // maxBlock is the largest request that the worker makes, in bytes.
-func (w *worker) maxBlock() int64 { return maxBlock(w.job) }
+func (w *worker) maxBlock() int64 {
+	if w.replay != nil {
+		return w.replay.longest
+	}
+	return maxBlock(w.job)
+}
 
 // maxBlock is the largest request that a job makes, in bytes.
 func maxBlock(j *fiojob.Job) int64 {
@@ -90,77 +103,6 @@ func minBlock(j *fiojob.Job) int64 {
 		}
 	}
 	return n
-}
-
-// span says which part of a file the job uses: offset and size, in bytes or in percent of what is there.
-func (w *worker) span(f *file) error {
-	j := w.job
-	there := f.ref.Size()
-	unit := max(1, minBlock(j))
-	off := w.startOf(there, unit)
-	grows := j.RW.Kind.Writes() && f.ref.Info().Caps.Has(engine.CapGrowable)
-	size := there - off
-	switch {
-	case j.Files.FileSize.Max > 0:
-		size = fileSize(j, f.index)
-	case j.Files.Size.Percent > 0:
-		size = (there - off) / 100 * int64(j.Files.Size.Percent)
-		if j.Files.Size.Percent == 100 {
-			size = there - off
-		}
-	case !j.Files.Size.IsZero():
-		size = amount(&j.Files.Size, there, j.Zone.Size) / int64(max(1, len(w.files)))
-	case j.Files.FillDevice && grows:
-		size = math.MaxInt64/2 - off
-	}
-	if j.Files.Append {
-		off += there
-	}
-	if off+size > there && !grows {
-		size = there - off
-	}
-	if size < unit {
-		return fmt.Errorf("%s: %s: %d bytes from %d are less than one block of %d (the target has %d)", j.Name, f.name, max(0, size), off, unit, there)
-	}
-	f.offset, f.size = off, size
-	return nil
-}
-
-// startOf is where in a file the job begins: offset, and offset_increment for each clone, percentages rounded up to offset_align.
-func (w *worker) startOf(there, unit int64) int64 {
-	o := &w.job.Files
-	align := o.OffsetAlign
-	if align <= 0 {
-		align = unit
-	}
-	place := func(a *fiojob.Amount) int64 {
-		n := amount(a, there, w.job.Zone.Size)
-		if a.Percent > 0 {
-			n = (n + align - 1) / align * align
-		}
-		return n
-	}
-	return place(&o.Offset) + int64(w.job.Clone)*place(&o.OffsetStep)
-}
-
-func amount(a *fiojob.Amount, there, zone int64) int64 {
-	switch {
-	case a.Percent > 0:
-		return there / 100 * int64(a.Percent)
-	case a.Zones > 0:
-		return int64(a.Zones) * zone
-	}
-	return a.Bytes
-}
-
-// fileSize is the size of the i-th file of a job with a range of sizes: drawn by the seed, the same in every run.
-func fileSize(j *fiojob.Job, i int) int64 {
-	lo, hi := j.Files.FileSize.Min, j.Files.FileSize.Max
-	if hi <= lo {
-		return lo
-	}
-	x := (seedOf(j) + uint64(i)) * 0x9e3779b97f4a7c15
-	return lo + int64((x>>11)%uint64(hi-lo+1))
 }
 
 // describeEngine says in words which way the I/O goes.

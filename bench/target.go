@@ -21,7 +21,9 @@ func (w *worker) open(name string) (*engine.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.run.cfg.Env.Open(w.ctx, t, openFlags(j))
+	flags := openFlags(j)
+	flags.Write = flags.Write || (w.replay != nil && w.replay.writes)
+	return w.run.cfg.Env.Open(w.ctx, t, flags)
 }
 
 func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
@@ -55,7 +57,7 @@ func openFlags(j *fiojob.Job) engine.OpenFlags {
 		Discard: true,
 		Leaf: engine.LeafOptions{
 			NoFixedBufs: given(j, "fixedbufs") && !e.FixedBufs, NoRegisterFiles: given(j, "registerfiles") && !e.RegisterFiles,
-			SQThreadPoll: e.SQPoll, SQThreadCPU: e.SQPollCPU,
+			SQThreadPoll: e.SQPoll, SQThreadCPU: e.SQPollCPU, Uncached: e.Uncached, NoWait: e.NoWait, ForceAsync: e.ForceAsync,
 		},
 	}
 	switch e.Kind {
@@ -85,7 +87,8 @@ func given(j *fiojob.Job, key string) bool {
 // describe collects what a report says about a target.
 func describe(name string, ref *engine.Ref, size int64) result.Target {
 	info := ref.Info()
-	t := result.Target{Name: name, Driver: info.Driver, Size: size}
+	t := result.Target{Name: name, Driver: info.Driver, Size: size, Allocated: -1, Unwritten: -1}
+	t.Layers, t.Path = layersOf(ref)
 	add := func(k, v string) { t.Facts = append(t.Facts, result.KV{Key: k, Value: v}) }
 	t.InMemory = info.Caps.Has(engine.CapVolatile)
 	lim := info.Limits
@@ -99,13 +102,30 @@ func describe(name string, ref *engine.Ref, size int64) result.Target {
 		add("request alignment", fmt.Sprint(lim.RequestAlign))
 	}
 	var st unix.Statfs_t
-	if !fiojob.IsTarget(name) && unix.Statfs(name, &st) == nil && st.Type == unix.TMPFS_MAGIC {
+	if t.Path != "" && unix.Statfs(t.Path, &st) == nil && st.Type == unix.TMPFS_MAGIC {
 		t.InMemory = true
 	}
 	for _, note := range info.Notes {
 		add("note", note)
 	}
 	return t
+}
+
+// layersOf lists the drivers from the top to the storage, and the file or device there.
+func layersOf(ref *engine.Ref) (layers []string, path string) {
+	for ref != nil {
+		info := ref.Info()
+		layers = append(layers, info.Driver)
+		p, ok := ref.Node().(engine.Parent)
+		if !ok || len(p.Children()) == 0 {
+			if strings.HasPrefix(info.Driver, "host_") || info.Driver == "file" {
+				path = info.Filename
+			}
+			return layers, path
+		}
+		ref = p.Children()[0].Ref
+	}
+	return layers, path
 }
 
 // exists reports whether a path is there and is not a directory.

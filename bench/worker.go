@@ -13,6 +13,7 @@ import (
 	"github.com/blkbench/blkbench/bench/clock"
 	"github.com/blkbench/blkbench/bench/fiojob"
 	"github.com/blkbench/blkbench/bench/hist"
+	"github.com/blkbench/blkbench/bench/layout"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/bench/verify"
 	"github.com/blkbench/blkbench/engine"
@@ -26,6 +27,8 @@ type worker struct {
 	clock *clock.Clock
 	ctx   context.Context
 
+	layout *layout.Layout
+	replay *replay // nil without read_iolog
 	files  []*file
 	busy   []*file // those with requests in flight
 	arena  *dma.Arena
@@ -186,6 +189,10 @@ func (w *worker) setup() error {
 	if len(j.CPU.Allowed) == 1 {
 		w.poller.CPU = j.CPU.Allowed[0]
 	}
+	var err error
+	if w.replay, err = openReplay(j); err != nil {
+		return err
+	}
 	if err := w.findFiles(); err != nil {
 		return err
 	}
@@ -252,8 +259,11 @@ func (w *worker) teardown() error {
 	if w.arena != nil {
 		err = errors.Join(err, w.arena.Close())
 	}
+	if w.replay != nil {
+		err = errors.Join(err, w.replay.close())
+	}
 	if w.tid.Load() != 0 && !w.badSetup.Load() {
-		err = errors.Join(err, w.run.command(w.job, w.job.Order.PostRun, "postrun"))
+		err = errors.Join(err, w.clearAway(), w.run.command(w.job, w.job.Order.PostRun, "postrun"))
 	}
 	return err
 }

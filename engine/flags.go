@@ -50,4 +50,7 @@ type LeafOptions struct {
 	NoRegisterFiles bool   // do not register files
 	SQThreadPoll    bool   // a kernel thread submits
 	SQThreadCPU     int    // its core; negative: anywhere
+	Uncached        bool   // what is read or written is dropped from the page cache at once (RWF_DONTCACHE)
+	NoWait          bool   // requests that would have to wait fail with EAGAIN (RWF_NOWAIT)
+	ForceAsync      int    // every so-manieth request goes straight to a kernel worker; 0: none
 }

@@ -65,11 +65,16 @@ func (n *Node) serve(r *engine.Request) {
 	switch r.Op {
 	case engine.OpRead:
 		p := dma.Bytes(r.Buf, int(r.Len))
+		if hints := n.hints(); hints != 0 {
+			iov := [1][]byte{p}
+			k, err = retry(func() (int, error) { return unix.Preadv2(n.fd, iov[:], r.Off, int(hints)) })
+			break
+		}
 		for k, err = unix.Pread(n.fd, p, r.Off); err == unix.EINTR; { //nolint:errorlint // a bare errno, on the hot path
 			k, err = unix.Pread(n.fd, p, r.Off)
 		}
 	case engine.OpWrite:
-		if k, err = n.pwrite(dma.Bytes(r.Buf, int(r.Len)), r.Off, int(n.rwFlags(r.Flags))); k > 0 {
+		if k, err = n.pwrite(dma.Bytes(r.Buf, int(r.Len)), r.Off, int(n.rwFlags(r.Flags)|n.hints())); k > 0 {
 			n.extended(r.Off + int64(k))
 		}
 	case engine.OpFlush:

@@ -24,6 +24,8 @@ type ringQueue struct {
 	fixed   bool      // fd is an index of the registered table
 	command bool      // the device takes discards as commands
 	rwFlags [8]uint32 // of an entry, see rwIndex
+	every   int       // requests from one that is forced to a worker to the next; 0: none
+	count   int
 	free    []uint32
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
@@ -86,9 +88,13 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 		return err
 	}
 	q.tag, q.ring = q.client.Tag(), q.client.Ring()
-	for _, f := range [...]engine.WriteFlags{0, engine.FUA, engine.FlushMetadata, engine.FUA | engine.FlushMetadata} {
-		q.rwFlags[rwIndex(engine.OpWrite, f)] = q.node.rwFlags(f)
+	for i := range q.rwFlags {
+		q.rwFlags[i] = q.node.hints()
 	}
+	for _, f := range [...]engine.WriteFlags{0, engine.FUA, engine.FlushMetadata, engine.FUA | engine.FlushMetadata} {
+		q.rwFlags[rwIndex(engine.OpWrite, f)] |= q.node.rwFlags(f)
+	}
+	q.every = q.node.flags.Leaf.ForceAsync
 	q.slots = make([]*engine.Request, cfg.Depth)
 	q.zeroing = make([]zeroState, cfg.Depth)
 	q.again = make([]uint32, 0, cfg.Depth)
@@ -206,7 +212,14 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		if e.have && off>>bufferGiB == (off+uint64(r.Len)-1)>>bufferGiB {
 			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
 		}
-		s.Fill(op+uring.Op(r.Op), q.flags, q.fd, e.base+off, r.Len, uint64(r.Off),
+		flags := q.flags
+		if q.every > 0 {
+			if q.count++; q.count == q.every {
+				q.count = 0
+				flags |= uring.SQEAsync
+			}
+		}
+		s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
 			q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
 	}
 	q.ring.Take(taken)
@@ -232,6 +245,24 @@ func (n *Node) rwFlags(flags engine.WriteFlags) uint32 {
 	}
 	return unix.RWF_DSYNC
 }
+
+// rwfDontCache is RWF_DONTCACHE, Linux 6.14. Source: include/uapi/linux/fs.h.
+const rwfDontCache = 0x80
+
+// hints are flags of all reads and writes that a workload asked for.
+func (n *Node) hints() uint32 {
+	flags := uint32(0)
+	if n.flags.Leaf.NoWait {
+		flags |= unix.RWF_NOWAIT
+	}
+	if n.flags.Leaf.Uncached {
+		flags |= rwfDontCache
+	}
+	return flags
+}
+
+// Submit shifts this flag down to 1.
+var _ = [1]struct{}{}[engine.FlushMetadata>>4-1]
 
 // Kick is one system call for all leaves of the reactor.
 func (q *ringQueue) Kick() error {

@@ -9,3 +9,13 @@ type SyncRangeFlags struct{ WaitBefore, Write, WaitAfter bool }
 type RangeSyncer interface {
 	SyncRange(ctx context.Context, off, n int64, o SyncRangeFlags) error
 }
+
+// Advisor takes a hint about the offsets to come, for read-ahead.
+type Advisor interface {
+	Advise(off, n int64, random bool) error
+}
+
+// Invalidator drops what is cached of the node.
+type Invalidator interface {
+	Invalidate() error
+}
