@@ -25,7 +25,7 @@ func TestGuestNVMe(t *testing.T) {
 			{Serial: "KERNEL"},
 		},
 	}
-	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", patternOf("TestGuest")), guest.GoTest("nvme", patternOf("TestGuest")))
+	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", patternOf("TestGuest"), "-test.skip=TestGuestPerf"), guest.GoTest("nvme", patternOf("TestGuest")))
 }
 
 // mediaError fails reads of one sector, for ever.
