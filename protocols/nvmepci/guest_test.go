@@ -76,6 +76,9 @@ func TestGuestPlanes(t *testing.T) {
 
 func jsonOptions(s string) string {
 	out := ""
+	if s == "" {
+		return out
+	}
 	for o := range strings.SplitSeq(strings.TrimPrefix(s, ","), ",") {
 		k, v, _ := strings.Cut(o, "=")
 		if v == "off" && (k == "sgl" || k == "shadow-doorbells") {

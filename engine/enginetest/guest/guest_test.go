@@ -25,7 +25,7 @@ func TestGuestNVMe(t *testing.T) {
 			{Serial: "KERNEL"},
 		},
 	}
-	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", patternOf("TestGuest")), guest.GoTest("nvme", patternOf("TestGuest")))
+	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", patternOf("TestGuest"), "-test.skip=TestGuestPerf"), guest.GoTest("nvme", patternOf("TestGuest")))
 }
 
 // mediaError fails reads of one sector, for ever.
@@ -45,3 +45,16 @@ func patternOf(p string) string {
 	}
 	return p
 }
+
+// TestGuestPerf compares our driver with QEMU's and the kernel's on one device in one boot. -guest.perf runs it.
+func TestGuestPerf(t *testing.T) {
+	if !*perf {
+		t.Skip("measures: -guest.perf")
+	}
+	job := guest.GoTest("protocols/nvmepci", "TestGuestPerf")
+	job.Env = []string{"GUEST_PERF=1"}
+	guest.Run(t, guest.Machine{Controllers: []guest.Controller{{Serial: "PLAIN"}}},
+		guest.Image{Tests: []string{"protocols/nvmepci"}, Programs: []string{"qemu-img", "fio"}}, job)
+}
+
+var perf = flag.Bool("guest.perf", false, "measure in the guest")
