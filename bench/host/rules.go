@@ -9,6 +9,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/blkbench/blkbench/bench/internal/series"
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -234,32 +236,16 @@ func zeroData(r *result.Run, j *result.Job) string {
 
 // drifting compares the halves of a run: a device that is filling its cache, or that has not reached steady state, slows down.
 func drifting(_ *result.Run, j *result.Job) string {
-	n := len(j.Series)
-	if n < 6 || j.MeasuredFromPlan {
-		return ""
-	}
-	rate := func(part []result.Interval) float64 {
-		var ios uint64
-		var length time.Duration
-		for i := range part {
-			d := part[i].Dir
-			ios += d[0].IOs + d[1].IOs + d[2].IOs
-			length += part[i].Len
-		}
-		if length <= 0 {
-			return 0
-		}
-		return float64(ios) / length.Seconds()
-	}
-	first, second := rate(j.Series[:n/2]), rate(j.Series[n-n/2:])
-	if first <= 0 || second > 0.8*first && second < 1.25*first {
+	v, _ := series.Rates(j)
+	trend := series.Trend(v)
+	if len(v) < 6 || j.MeasuredFromPlan || trend > -0.2 && trend < 0.25 {
 		return ""
 	}
 	word := "slower"
-	if second > first {
+	if trend > 0 {
 		word = "faster"
 	}
-	return fmt.Sprintf("The second half of the run was %s %s than the first: the mean depends on when one stops. Run longer, or until a steady state (`ss=`).", percent(abs(second/first-1)*100), word)
+	return fmt.Sprintf("The second half of the run was %s %s than the first: the mean depends on when one stops. Run longer, or until a steady state (`ss=`).", percent(abs(trend)*100), word)
 }
 
 func abs(f float64) float64 { return max(f, -f) }
@@ -312,7 +298,7 @@ func shortRun(_ *result.Run, j *result.Job) string {
 	if longest == 0 || longest >= 10*time.Second || j.Steady != nil && j.Steady.Attained {
 		return ""
 	}
-	return fmt.Sprintf("The run took %s: what devices do in the background, and what caches hide, shows only later. `runtime=60 time_based`", longest.Round(10*time.Millisecond))
+	return fmt.Sprintf("The run took %s: what devices do in the background, and what caches hide, shows only later. `runtime=60 time_based`", units.Ns(float64(longest)))
 }
 
 func fewSamples(_ *result.Run, j *result.Job) string {

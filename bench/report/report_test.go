@@ -240,6 +240,14 @@ func TestSummarySaysWhatMatters(t *testing.T) {
 	if strings.Contains(out, "\x1b") {
 		t.Error("colour where none was asked for")
 	}
+	for d := range run.Jobs[0].Series[10].Dir {
+		run.Jobs[0].Series[10].Dir[d] = result.IntervalDir{}
+	}
+	for _, write := range []func(io.Writer) error{func(w io.Writer) error { return report.Summary(w, run, 100, false) }, func(w io.Writer) error { return report.HTML(w, run) }} {
+		if out := string(render(t, write)); !strings.Contains(out, "stood still") {
+			t.Errorf("a standstill is not told:\n%.3000s", out)
+		}
+	}
 }
 
 func TestTerminalGetsNoControlCharacters(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/blkbench/blkbench/bench/internal/series"
 	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -233,7 +234,7 @@ func (s *summary) fast(j *result.Job) {
 	if l := syncLatency(j); l != nil && l.Count() > 0 {
 		s.line("         " + row("sync", units.Count(float64(l.Count())), "times", tail(l)))
 	}
-	if v, _ := rates(j); len(v) > 2 {
+	if v, _ := series.Rates(j); len(v) > 2 {
 		s.line("         " + s.paint(cyan, Sparkline(v, s.width-24)) + s.paint(faint, " IOPS"))
 	}
 }
@@ -259,7 +260,10 @@ func (s *summary) even(j *result.Job) {
 		if e.interval == 0 {
 			text = fmt.Sprintf("±%s between intervals", humanPercent(e.spread*100))
 		}
-		if e.worst < 0.8*e.mean {
+		switch {
+		case e.worst < 0.01*e.mean:
+			text += "; it stood still at " + clock(e.worstAt)
+		case e.worst < 0.8*e.mean:
 			text += fmt.Sprintf("; %s at its lowest, %s of the mean, at %s", units.Count(e.worst), humanPercent(e.worst/e.mean*100), clock(e.worstAt))
 		}
 		if e.trend > 0.05 || e.trend < -0.05 {
