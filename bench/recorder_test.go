@@ -224,8 +224,11 @@ func runArgs(t *testing.T, prepare func(name string, r *recorder), args ...strin
 }
 
 // job is the usual beginning of a command line: one recorder of 1 MiB, depth 1.
-func job(extra ...string) []string {
-	return append([]string{"--name=j", "--filename=driver=rec,name=a", "--bs=4k", "--iodepth=1"}, extra...)
+func job(extra ...string) []string { return on("driver=rec,name=a", extra...) }
+
+// on is job for another target.
+func on(target string, extra ...string) []string {
+	return append([]string{"--name=j", "--filename=" + target, "--bs=4k", "--iodepth=1"}, extra...)
 }
 
 func (o *outcome) must(t *testing.T) *outcome {

@@ -305,10 +305,10 @@ func genConfig(j *fiojob.Job, f *file, n int) (gen.Config, error) {
 		for _, s := range b.Split {
 			c.Sizes[d].Split = append(c.Sizes[d].Split, gen.Split{Size: s.Size, Percent: float64(s.Percent)})
 		}
-		if given(j, "blockalign") {
+		if given(j, "ba") {
 			c.Align[d] = j.Block.Align[d]
 		}
-		c.Dist[d] = distribution(&j.Random.Distribution[d])
+		c.Dist[d] = distribution(&j.Random.Distribution[d], f.size)
 		c.SeqPercent[d] = float64(100 - j.Random.Percent[d])
 	}
 	if j.Zone.Mode == fiojob.ZoneStrided {
@@ -317,7 +317,7 @@ func genConfig(j *fiojob.Job, f *file, n int) (gen.Config, error) {
 	return c, nil
 }
 
-func distribution(d *fiojob.Distribution) gen.Distribution {
+func distribution(d *fiojob.Distribution, size int64) gen.Distribution {
 	laws := [...]gen.Law{
 		fiojob.DistRandom: gen.Uniform, fiojob.DistZipf: gen.Zipf, fiojob.DistPareto: gen.Pareto, fiojob.DistNormal: gen.Normal,
 		fiojob.DistZoned: gen.Zoned, fiojob.DistZonedAbs: gen.ZonedAbs,
@@ -327,11 +327,16 @@ func distribution(d *fiojob.Distribution) gen.Distribution {
 		out.Center, out.HasCenter = d.Center, true
 	}
 	for _, z := range d.Zones {
-		size := float64(z.Percent)
+		part := float64(z.Percent)
 		if d.Kind == fiojob.DistZonedAbs {
-			size = float64(z.Bytes)
+			n := z.Bytes
+			if n == 0 { // the rest
+				n = size
+			}
+			size -= n
+			part = float64(n)
 		}
-		out.Zones = append(out.Zones, gen.Zone{Access: float64(z.Access), Size: size})
+		out.Zones = append(out.Zones, gen.Zone{Access: float64(z.Access), Size: part})
 	}
 	return out
 }
