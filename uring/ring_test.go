@@ -324,7 +324,7 @@ func TestPolledReads(t *testing.T) {
 			clear(mem)
 			res := do(t, r, func(s *SQE) { s.PrepRead(int32(fd), addr(mem), 8192, 0) })
 			if res == -int32(unix.EOPNOTSUPP) {
-				need(t, "a device that can be polled under "+dir, unix.EOPNOTSUPP)
+				t.Skipf("requires a device that can be polled under %s", dir) // a property of the machine, not a peer
 			}
 			want(t, "read", res, 8192)
 			if mem[8191] != 255 {

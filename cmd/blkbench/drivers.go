@@ -5,6 +5,7 @@ import (
 	"github.com/blkbench/blkbench/protocols/file"
 	"github.com/blkbench/blkbench/protocols/mem"
 	"github.com/blkbench/blkbench/protocols/null"
+	"github.com/blkbench/blkbench/protocols/nvmepci"
 )
 
 // newRegistry is the one list of drivers.
@@ -13,5 +14,7 @@ func newRegistry() *engine.Registry {
 		file.Driver(),
 		mem.Driver(),
 		null.Driver(),
+		nvmepci.Driver(),
+		nvmepci.KernelDriver(),
 	)
 }
