@@ -372,3 +372,12 @@ func partition(fd int, op int32, p *blkpgPartition) error {
 	}
 	return nil
 }
+
+func TestDeviceUnderAnotherIsNeverWrittenTo(t *testing.T) {
+	dev := loop(t, 8<<20)
+	name := "blkbench-test-" + filepath.Base(dev)
+	out, err := run(t, "dmsetup", "create", name, "--table", "0 8192 linear "+dev+" 0")
+	requires(t, err == nil, "the device mapper: "+out)
+	defer mustRun(t, "dmsetup", "remove", name)
+	refused(t, dev, []string{dev}, "is built on it", "cannot be overridden")
+}

@@ -31,6 +31,10 @@ func (q *ringQueue) completeOther(r *engine.Request, slot uint32) bool {
 // submitOther begins what is neither a read nor a write; false if there is no room.
 func (q *ringQueue) submitOther(r *engine.Request) bool {
 	switch {
+	case !other(r.Op):
+		r.Res = -int32(unix.EFAULT) // its buffer is not where it has to be
+		q.ready.push(r)
+		return true
 	case r.Op == engine.OpFlush && q.node.flags.Cache.NoFlush,
 		r.Op == engine.OpDiscard && q.node.noPunch.Load():
 		r.Res = 0

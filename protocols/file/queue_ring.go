@@ -50,9 +50,6 @@ type arenaEntry struct {
 	have bool // registered
 }
 
-// bufferGiB is the size of a registered buffer, as a shift.
-const bufferGiB = 30
-
 // ringConfig is the ring that the node's options ask for. Leaves with the same wishes share it.
 func (n *Node) ringConfig(poll bool) uring.Config {
 	leaf := n.flags.Leaf
@@ -179,17 +176,30 @@ func (n *Node) wholeBlocks() bool {
 	return n.info.Limits.RequestAlign >= max(n.info.Limits.LogicalBlock, 512)
 }
 
-// Submit prepares entries; Kick shows them to the kernel.
+// Submit prepares entries; Kick shows them to the kernel. A batch larger than the ring is shown in parts.
 func (q *ringQueue) Submit(reqs []*engine.Request) int {
-	n := min(len(reqs), len(q.free))
+	taken := 0
+	for taken < len(reqs) {
+		n := q.submit(reqs[taken:])
+		if n == 0 {
+			break
+		}
+		taken += n
+	}
+	return taken
+}
+
+// submit takes as many requests as there are slots for, in the queue and in the ring.
+func (q *ringQueue) submit(reqs []*engine.Request) int {
+	n := min(len(reqs), len(q.free)-q.ready.len())
 	if n > int(q.ring.Room()) {
 		n = int(q.client.MakeRoom(uint32(n)))
 	}
-	taken := uint32(0)
+	filled := uint32(0)
 	for i, r := range reqs[:n] {
-		if other(r.Op) {
-			q.ring.Take(taken)
-			taken = 0
+		if other(r.Op) || !q.knows(r) {
+			q.ring.Take(filled)
+			filled = 0
 			if !q.submitOther(r) {
 				return i
 			}
@@ -199,8 +209,8 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		slot := q.free[top]
 		q.free = q.free[:top]
 		q.slots[slot] = r
-		s := q.ring.Slot(taken)
-		taken++
+		s := q.ring.Slot(filled)
+		filled++
 		if r.Op == engine.OpNop {
 			s.Fill(uring.OpNop, 0, -1, 0, 0, 0, 0, 0, q.tag|uint64(slot))
 			continue
@@ -209,8 +219,8 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		off, piece := r.Buf.Offset(), uint16(0)
 		e := &q.arenas[r.Buf.Arena()]
 		op := uring.OpRead
-		if e.have && off>>bufferGiB == (off+uint64(r.Len)-1)>>bufferGiB {
-			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
+		if e.have && off>>uring.BufferShift == (off+uint64(r.Len)-1)>>uring.BufferShift {
+			op, piece = uring.OpReadFixed, e.slot+uint16(off>>uring.BufferShift)
 		}
 		flags := q.flags
 		if q.every > 0 {
@@ -222,8 +232,14 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
 			q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
 	}
-	q.ring.Take(taken)
+	q.ring.Take(filled)
 	return n
+}
+
+// knows reports whether a request's buffer is in an arena that the queue was opened with, as it has to be.
+func (q *ringQueue) knows(r *engine.Request) bool {
+	id := int(r.Buf.Arena())
+	return id < len(q.arenas) && q.arenas[id].base != 0 || r.Op == engine.OpNop
 }
 
 // other reports operations that are neither read, write nor nop.
