@@ -76,7 +76,9 @@ func (n *faultNode) Resize(ctx context.Context, size int64, o engine.ResizeOptio
 
 // faultVerbs are what changes an image. Each is given an image that has some of everything.
 var faultVerbs = map[string]func(m *Image, r *engine.Ref) error{
-	"write": func(_ *Image, r *engine.Ref) error { return r.WriteAt(ctx, bytes.Repeat([]byte{0xaa}, 150<<10), 3000, 0) },
+	"write": func(_ *Image, r *engine.Ref) error {
+		return r.WriteAt(ctx, bytes.Repeat([]byte{0xaa}, 150<<10), 3000, 0)
+	},
 	"compressed": func(m *Image, r *engine.Ref) error {
 		return r.WriteAt(ctx, bytes.Repeat([]byte{0xaa}, 8*int(m.clusterSize)), 0, engine.Compressed)
 	},

@@ -100,6 +100,13 @@ func (m *Image) sizeCaches() {
 
 // loadTables reads the L1 and the refcount table.
 func (m *Image) loadTables(ctx context.Context) error {
+	end := m.file.Size() + m.clusterSize
+	if l1 := int64(m.hdr.L1TableOffset) + 8*int64(m.hdr.L1Size); m.hdr.L1Size > 0 && l1 > end {
+		return engine.Errf(engine.ErrCorrupt, "the L1 table ends at %#x, past the end of the file", l1)
+	}
+	if rt := int64(m.hdr.RefcountTableOffset) + int64(m.hdr.RefcountTableClusters)<<m.clusterBits; rt > end {
+		return engine.Errf(engine.ErrCorrupt, "the refcount table ends at %#x, past the end of the file", rt)
+	}
 	l1, err := m.readWords(ctx, int64(m.hdr.L1TableOffset), int64(m.hdr.L1Size))
 	if err != nil {
 		return err
