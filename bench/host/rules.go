@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/blkbench/blkbench/bench/internal/series"
 	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
@@ -204,7 +202,7 @@ func fitsPageCache(r *result.Run, j *result.Job) string {
 		return ""
 	}
 	return fmt.Sprintf("Reads go through the page cache (direct=0), and %s fit into the %s of memory that were free: the result is that of memory. `direct=1` measures the device.",
-		humanize.IBytes(uint64(size)), humanize.IBytes(r.Host.MemAvailable))
+		units.Bytes(float64(size)), units.Bytes(float64(r.Host.MemAvailable)))
 }
 
 func zeroData(r *result.Run, j *result.Job) string {
@@ -266,7 +264,7 @@ func rateMissed(r *result.Run, j *result.Job) string {
 		}
 		if got := j.Dir[i].IOPSMean; j.Dir[i].IOs > 0 && got < 0.95*want*members {
 			return fmt.Sprintf("The rate of %s IOPS that was asked for was not reached (%s): the target is saturated, and latency grows with the length of the run.",
-				humanize.SIWithDigits(want*members, 1, ""), humanize.SIWithDigits(got, 1, ""))
+				units.Count(want*members), units.Count(got))
 		}
 	}
 	return ""
@@ -331,7 +329,7 @@ func smallRange(r *result.Run, j *result.Job) string {
 	if size == 0 || size >= smallRangeBytes {
 		return ""
 	}
-	return fmt.Sprintf("The range of %s may fit into the cache of the drive or of its controller.", humanize.IBytes(uint64(size)))
+	return fmt.Sprintf("The range of %s may fit into the cache of the drive or of its controller.", units.Bytes(float64(size)))
 }
 
 func writeCache(r *result.Run, j *result.Job) string {
