@@ -159,24 +159,25 @@ func (a *app) writeReports(w io.Writer, plan *fiojob.Plan, res *result.Run) erro
 		}
 	}
 	for _, f := range formats {
-		var err error
-		switch f {
-		case "summary":
-			err = report.Summary(w, res, terminalWidth(a.stdout), isTerminal(a.stdout))
-		case "normal":
-			err = errors.Join(report.Header(w, res), report.Normal(w, res))
-		case "terse":
-			err = report.Terse(w, res, cmp.Or(plan.Run.TerseVersion, 3))
-		case "json":
-			err = report.JSON(w, res, report.JSONOptions{})
-		case "json+":
-			err = report.JSON(w, res, report.JSONOptions{Bins: true})
-		default:
-			err = fmt.Errorf("unknown output format '%s'", f)
-		}
-		if err != nil {
+		if err := a.writeFormat(w, f, plan.Run.TerseVersion, res); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *app) writeFormat(w io.Writer, format string, terse int, res *result.Run) error {
+	switch format {
+	case "summary":
+		return report.Summary(w, res, terminalWidth(a.stdout), isTerminal(a.stdout) && os.Getenv("NO_COLOR") == "")
+	case "normal":
+		return errors.Join(report.Header(w, res), report.Normal(w, res))
+	case "terse":
+		return report.Terse(w, res, cmp.Or(terse, 3))
+	case "json":
+		return report.JSON(w, res, report.JSONOptions{})
+	case "json+":
+		return report.JSON(w, res, report.JSONOptions{Bins: true})
+	}
+	return fmt.Errorf("unknown output format '%s'", format)
 }
