@@ -377,7 +377,9 @@ func TestDeviceUnderAnotherIsNeverWrittenTo(t *testing.T) {
 	dev := loop(t, 8<<20)
 	name := "blkbench-test-" + filepath.Base(dev)
 	out, err := run(t, "dmsetup", "create", name, "--table", "0 8192 linear "+dev+" 0")
-	requires(t, err == nil, "the device mapper: "+out)
+	if err != nil {
+		t.Skipf("requires a kernel with the device mapper: %s", out) // a property of the machine, not a peer
+	}
 	defer mustRun(t, "dmsetup", "remove", name)
 	refused(t, dev, []string{dev}, "is built on it", "cannot be overridden")
 }
