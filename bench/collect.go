@@ -174,9 +174,13 @@ func (c *collector) add(w *worker, s *track, iv *interval) {
 	p := point{from: iv.from, to: iv.to}
 	span := float64(iv.to-iv.from) / 1e9
 	s.last.inFlight, s.last.open = iv.inFlight, iv.open
+	// What was handed over early, since somebody asked, is too short for a rate.
+	lasting := iv.to-iv.from >= int64(c.run.step)/2
 	for d := range iv.dir {
 		v := &iv.dir[d]
-		s.last.dir[d] = result.LiveDir{}
+		if lasting {
+			s.last.dir[d] = result.LiveDir{}
+		}
 		if v.ios == 0 {
 			continue
 		}
@@ -184,7 +188,7 @@ func (c *collector) add(w *worker, s *track, iv *interval) {
 		if v.lat != nil {
 			p.dir[d].lat = pack(v.lat)
 		}
-		if span > 0 {
+		if lasting && span > 0 {
 			s.last.dir[d] = result.LiveDir{IOPS: float64(v.ios) / span, BW: float64(v.bytes) / span}
 			if v.lat != nil {
 				s.last.dir[d].P50, s.last.dir[d].P99 = v.lat.Percentile(50), v.lat.Percentile(99)

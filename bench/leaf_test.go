@@ -18,7 +18,9 @@ type leaf struct {
 	sync.Mutex
 	configs []engine.QueueConfig
 	flags   []engine.OpenFlags
-	submits []int  // sizes of the batches
+	submits []int // sizes of the batches
+	ops     []recorded
+	waits   int
 	polls   int    // how often somebody looked
 	most    int    // completions handed out at once
 	opened  func() // on the job's thread
@@ -64,6 +66,10 @@ func (q *leafQueue) Submit(reqs []*engine.Request) int {
 	q.ready = append(q.ready, reqs...)
 	if !q.quiet {
 		q.submits = append(q.submits, len(reqs))
+		now := time.Now()
+		for _, r := range reqs {
+			q.ops = append(q.ops, recorded{op: r.Op, off: r.Off, n: int64(r.Len), flags: r.Flags, at: now, depth: len(q.ready)})
+		}
 	}
 	return len(reqs)
 }
@@ -113,8 +119,11 @@ func (q *leafQueue) Poll(done []*engine.Request) int {
 	return n
 }
 
-func (q *leafQueue) Wait(time.Duration) error { return nil }
-func (q *leafQueue) Close() error             { return nil }
+func (q *leafQueue) Wait(time.Duration) error {
+	q.waits++
+	return nil
+}
+func (q *leafQueue) Close() error { return nil }
 
 // leafRegistry has one driver, leaf, that opens l.
 func leafRegistry(l *leaf) *engine.Registry {
@@ -142,6 +151,29 @@ func runLeaf(tb testing.TB, l *leaf, args ...string) *outcome {
 	defer cancel()
 	res, err := Run(ctx, Config{Env: &engine.Env{Registry: leafRegistry(l)}, Plan: plan, Version: "test"})
 	return &outcome{Run: res, err: err}
+}
+
+// count is how many requests of an operation arrived.
+func (l *leaf) count(op engine.Op) int {
+	n := 0
+	for i := range l.ops {
+		if l.ops[i].op == op {
+			n++
+		}
+	}
+	return n
+}
+
+// quietly tries something that goes by real time a few times: on a busy machine a thread may not get to run when it should.
+func quietly(t *testing.T, try func() error) {
+	t.Helper()
+	var err error
+	for range 8 {
+		if err = try(); err == nil {
+			return
+		}
+	}
+	t.Error(err)
 }
 
 func BenchmarkLoop(b *testing.B) {

@@ -32,7 +32,7 @@ func (w *worker) loop() error {
 			if ended {
 				return nil
 			}
-			w.draining, w.low = false, w.job.Depth.Low
+			w.drained()
 			if err := w.idle(); err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func (w *worker) fill() (ended, blocked bool, err error) {
 		if w.inFlight > w.low {
 			return false, true, nil
 		}
-		w.draining, w.low = false, w.job.Depth.Low
+		w.drained()
 	}
 	limit := min(w.depth-w.inFlight, w.traits.batch)
 	if w.pacing.think != nil {
@@ -87,6 +87,15 @@ func (w *worker) fill() (ended, blocked bool, err error) {
 func (w *worker) drainTo(n int) {
 	if w.inFlight+len(w.batch) > n {
 		w.draining, w.low = true, n
+	}
+}
+
+// drained lets requests be submitted again.
+func (w *worker) drained() {
+	w.draining, w.low = false, w.job.Depth.Low
+	if w.pacing.rebegin {
+		w.pacing.rebegin = false
+		w.pacing.target.Begin(w.clock.Now())
 	}
 }
 

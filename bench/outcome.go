@@ -92,10 +92,7 @@ func (r *run) jobResult(members []*worker) (result.Job, bool) {
 		out.Mixed = &mixed
 	}
 	r.mu.Lock()
-	out.Mallocs, out.MallocsKnown = r.allocs, !r.overlapped || len(r.workers) == len(members)
-	if r.windows > 0 {
-		out.Mallocs += heapObjects() - r.allocStart
-	}
+	out.Mallocs, out.MallocsKnown = r.allocs, r.windows == 0 && (!r.overlapped || len(r.workers) == len(members))
 	r.mu.Unlock()
 	return out, true
 }

@@ -207,10 +207,6 @@ func (p *pacing) look(w *worker, now int64) {
 		return
 	}
 	if p.rebegin {
-		if w.inFlight == 0 {
-			p.rebegin = false
-			p.target.Begin(now)
-		}
 		return
 	}
 	p.event(w, p.target.Check(now), now)

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"math"
-	"slices"
 
 	"github.com/blkbench/blkbench/bench/hist"
 )
@@ -20,10 +19,17 @@ func pack(h *hist.Hist) *packed {
 		return nil
 	}
 	p := &packed{count: h.Count(), lowest: h.Min(), highest: h.Max(), mean: h.Mean(), stddev: h.Stddev()}
-	for b := range h.All() {
-		p.low, p.width, p.counts = append(p.low, b.Low), append(p.width, b.Width), append(p.counts, b.Count)
+	n := 0
+	for range h.All() {
+		n++
 	}
-	p.low, p.width, p.counts = slices.Clip(p.low), slices.Clip(p.width), slices.Clip(p.counts)
+	all := make([]uint64, 3*n)
+	p.low, p.width, p.counts = all[:n:n], all[n:2*n:2*n], all[2*n:]
+	n = 0
+	for b := range h.All() {
+		p.low[n], p.width[n], p.counts[n] = b.Low, b.Width, b.Count
+		n++
+	}
 	return p
 }
 
