@@ -97,8 +97,11 @@ func (r *Ref) modify(ctx context.Context, b, p []byte, start, off int64, flags W
 	if err := r.writeFitting(ctx, b, start, flags); err != nil {
 		return err
 	}
+	if grows = grows && end > size; !grows {
+		return nil // and others may have moved the end since
+	}
 	rs, ok := r.st.node.(Resizer)
-	if size = max(size, last); grows && ok && r.Size() > size {
+	if size = max(size, last); ok && r.Size() > size {
 		return rs.Resize(ctx, size, ResizeOptions{Exact: true})
 	}
 	return nil

@@ -63,9 +63,10 @@ func (c *Controller) IO(ctx context.Context, cmd *Command, data, metadata []byte
 		return Completion{}, err
 	}
 	k := *cmd
-	cp, err := c.io.do(ctx, &k, data, metadata, 0)
+	io := c.io.Load()
+	cp, err := io.do(ctx, &k, data, metadata, 0)
 	if left, ok := errors.AsType[*leftError](err); ok {
-		c.report(c.io.q, fault{kind: faultCommand, cid: left.cid, err: err})
+		c.report(io.q, fault{kind: faultCommand, cid: left.cid, err: err})
 	}
 	if err != nil {
 		return cp, fmt.Errorf("%s: I/O command %#02x: %w", c.dev.Name(), cmd.Opcode, err)
@@ -84,17 +85,17 @@ func statusError(cp Completion, op uint8, nsid uint32, admin bool) error {
 // does it first.
 func (c *Controller) OpenBlocking(ctx context.Context) error {
 	c.mu.Lock()
-	made, dead := c.ioMade, c.dead
+	dead := c.dead
 	c.mu.Unlock()
 	if dead != nil {
 		return fmt.Errorf("%s: %w", c.dev.Name(), dead)
 	}
-	if made {
+	if c.io.Load() != nil {
 		return nil
 	}
 	c.recovery.Lock()
 	defer c.recovery.Unlock()
-	if c.io != nil {
+	if c.io.Load() != nil {
 		return nil
 	}
 	q, err := c.openQueue(ctx, callQueueSize, callMemory, false)
@@ -103,10 +104,7 @@ func (c *Controller) OpenBlocking(ctx context.Context) error {
 	}
 	q.result = make([][2]uint32, callQueueSize)
 	off := len(q.mem.Bytes) - callMemory
-	c.io = newCallQueue(c, q, q.mem.Slice(off, callMemory))
-	c.mu.Lock()
-	c.ioMade = true
-	c.mu.Unlock()
+	c.io.Store(newCallQueue(c, q, q.mem.Slice(off, callMemory)))
 	return nil
 }
 

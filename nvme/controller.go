@@ -19,7 +19,7 @@ type Controller struct {
 
 	mem   *Memory // admin queue, shadow doorbells, bounce memory
 	admin *callQueue
-	io    *callQueue // made by the first blocking I/O command
+	io    atomic.Pointer[callQueue] // made by the first blocking I/O command
 	cmb   *cmb
 	hmb   *hmb
 
@@ -38,7 +38,6 @@ type Controller struct {
 	mappings map[uint64]Region // data memory by IOVA, so that it can be taken away from a controller that hangs
 	closed   bool
 	dead     error // why the controller is not coming back
-	ioMade   bool
 
 	recovery sync.Mutex // held while the controller is being brought up, recovered or closed
 	faults   chan struct{}

@@ -121,12 +121,9 @@ func TestFullQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			opt := quick(t)
 			opt.CMB = name == "cmb"
-			f, c := attach(t, variants[name], opt)
+			_, c := attach(t, variants[name], opt)
 			q := openQueue(t, c)
 			buf := buffer(t, c, 1<<20)
-			for i := range f.Data(1) {
-				f.Data(1)[i] = byte(i / 512)
-			}
 			busy := make([]int, q.Size()+1) // by identifier: block number + 1
 			done := make([]nvme.Done, 32)
 			next, over := 0, 0
@@ -187,10 +184,11 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 func TestCommands(t *testing.T) {
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	ctx := t.Context()
-	data := f.Data(1)
-	for i := range data {
-		data[i] = byte(i>>9) | 1
-	}
+	f.Edit(1, func(data []byte) {
+		for i := range data {
+			data[i] = byte(i>>9) | 1
+		}
+	})
 	run := func(cmd nvme.Command, b []byte) error {
 		_, err := c.IO(ctx, &cmd, b, nil)
 		return err
@@ -198,7 +196,7 @@ func TestCommands(t *testing.T) {
 	if err := run(nvme.Flush(1), nil); err != nil {
 		t.Error(err)
 	}
-	block := bytes.Clone(data[512*9:][:512])
+	block := f.Data(1)[512*9:][:512]
 	if err := run(nvme.ReadWrite(nvme.OpCompare, 1, 9, 1, 0), block); err != nil {
 		t.Error(err)
 	}
@@ -223,6 +221,7 @@ func TestCommands(t *testing.T) {
 	if err := run(nvme.ReadWrite(nvme.OpRead, 1, 18, 4, 0), make([]byte, 2048)); err != nil {
 		t.Error(err)
 	}
+	data := f.Data(1)
 	if !bytes.Equal(data[20*512:22*512], make([]byte, 1024)) || data[22*512] == 0 {
 		t.Error("write zeroes hit the wrong blocks")
 	}
@@ -230,12 +229,14 @@ func TestCommands(t *testing.T) {
 	if err := run(nvme.DatasetManagement(1, 2, true), nvme.EncodeRanges(ranges)); err != nil {
 		t.Error(err)
 	}
+	data = f.Data(1)
 	if data[31*512] != 0 || data[40*512] != 0 || data[32*512] == 0 || data[41*512] == 0 {
 		t.Error("deallocate hit the wrong blocks")
 	}
 	if err := run(nvme.Copy(1, 100, 2), nvme.EncodeCopyRanges([]nvme.Range{{SLBA: 50, LBACount: 2}, {SLBA: 60, LBACount: 1}})); err != nil {
 		t.Error(err)
 	}
+	data = f.Data(1)
 	if !bytes.Equal(data[100*512:102*512], data[50*512:52*512]) || !bytes.Equal(data[102*512:103*512], data[60*512:61*512]) {
 		t.Error("copy")
 	}
@@ -302,7 +303,7 @@ func TestSanitizeWithProgress(t *testing.T) {
 	opt := quick(t)
 	opt.OnEvent = func(e nvme.AsyncEvent) { events <- e }
 	f, c := attach(t, nvmetest.Config{}, opt)
-	f.Data(1)[77] = 1
+	f.Edit(1, func(data []byte) { data[77] = 1 })
 	cmd := nvme.Command{Opcode: nvme.OpSanitize, CDW10: 2}
 	if _, err := c.Admin(t.Context(), &cmd, nil); err != nil {
 		t.Fatal(err)

@@ -60,8 +60,8 @@ func (c *Controller) housekeep() {
 		}
 		c.tick.Add(1)
 		c.admin.look()
-		if c.io != nil && c.ioReady() {
-			c.io.look()
+		if io := c.io.Load(); io != nil {
+			io.look()
 		}
 		if c.wanted() {
 			c.report(nil, fault{kind: faultWanted, err: fmt.Errorf("%w: the device was asked for back", ErrRemoved)})
@@ -72,12 +72,6 @@ func (c *Controller) housekeep() {
 			c.checkHealth(checks%statusEvery == 0)
 		}
 	}
-}
-
-func (c *Controller) ioReady() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ioMade
 }
 
 // handleEvent reads the log page that the event names, which re-arms it, and posts the request again.

@@ -358,9 +358,9 @@ func (c *Controller) revive() {
 // recreate is one queue of revive. A drained queue is not touched by its owner, but the many callers of the blocking
 // queue look at it under their lock.
 func (c *Controller) recreate(q *Queue) error {
-	if c.io != nil && c.io.q == q {
-		c.io.mu.Lock()
-		defer c.io.mu.Unlock()
+	if io := c.io.Load(); io != nil && io.q == q {
+		io.mu.Lock()
+		defer io.mu.Unlock()
 	}
 	q.connectBells()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*c.opt.AbortTimeout)

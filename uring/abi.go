@@ -110,18 +110,16 @@ const (
 // Registration opcodes that are newer than the imported constants. Source: io_uring.h
 // "io_uring_register(2) opcodes and arguments".
 const (
-	registerFiles2          uint8 = 13
-	registerFilesUpdate2    uint8 = 14
-	registerBuffers2        uint8 = 15
-	registerBuffersUpdate   uint8 = 16
-	registerIOWQMaxWorkers  uint8 = 19
-	registerRingFDs         uint8 = 20
-	unregisterRingFDs       uint8 = 21
-	registerResizeRings     uint8 = 33
-	registerRsrcSparse            = uint32(1)
-	registerRingAny               = ^uint32(0)
-	registeredBufferMax           = 1 << 30 // bytes of one registered buffer
-	registeredBufferMaxSlot       = 1 << 14 // slots of the buffer table
+	registerFiles2         uint8 = 13
+	registerFilesUpdate2   uint8 = 14
+	registerBuffers2       uint8 = 15
+	registerBuffersUpdate  uint8 = 16
+	registerIOWQMaxWorkers uint8 = 19
+	registerRingFDs        uint8 = 20
+	unregisterRingFDs      uint8 = 21
+	registerResizeRings    uint8 = 33
+	registerRsrcSparse           = uint32(1)
+	registerRingAny              = ^uint32(0)
 )
 
 // rsrcRegister is the argument of registerFiles2 and registerBuffers2.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,23 +107,23 @@ func TestWaitEndsInTime(t *testing.T) {
 // Signals end system calls early, as those of the runtime's preemption do all the time.
 func TestSignalsAreNoErrors(t *testing.T) {
 	inModes(t, func(t *testing.T, r *Ring) {
-		tid, stop, done := unix.Gettid(), make(chan struct{}), make(chan int)
+		var sent atomic.Int64
+		tid, stop, done := unix.Gettid(), make(chan struct{}), make(chan struct{})
 		go func() {
-			n := 0
+			defer close(done)
 			for {
 				select {
 				case <-stop:
-					done <- n
 					return
 				default:
 					if unix.Tgkill(unix.Getpid(), tid, unix.SIGURG) == nil {
-						n++
+						sent.Add(1)
 					}
 					runtime.Gosched()
 				}
 			}
 		}()
-		for range 200 {
+		for limit := time.Now().Add(patience); sent.Load() < 200; {
 			if err := r.Wait(100 * time.Microsecond); err != nil {
 				t.Error(err)
 				break
@@ -133,11 +134,13 @@ func TestSignalsAreNoErrors(t *testing.T) {
 			if got := reap(t, r, 3); len(got) != 3 {
 				t.Errorf("%d completions, want 3", len(got))
 			}
+			if time.Now().After(limit) {
+				t.Errorf("%d signals were sent", sent.Load())
+				break
+			}
 		}
 		close(stop)
-		if n := <-done; n == 0 {
-			t.Error("no signal was sent")
-		}
+		<-done
 	})
 }
 
@@ -321,7 +324,7 @@ func TestPolledReads(t *testing.T) {
 			clear(mem)
 			res := do(t, r, func(s *SQE) { s.PrepRead(int32(fd), addr(mem), 8192, 0) })
 			if res == -int32(unix.EOPNOTSUPP) {
-				need(t, "a device that can be polled under "+dir, unix.EOPNOTSUPP)
+				t.Skipf("requires a device that can be polled under %s", dir) // a property of the machine, not a peer
 			}
 			want(t, "read", res, 8192)
 			if mem[8191] != 255 {

@@ -79,10 +79,10 @@ type bufferSlot struct {
 	uses int
 }
 
-// bufferShift is the size of a piece.
+// BufferShift says how large a registered piece of memory is: 1 GiB.
 //
-// Source: io_uring_register(2) "IORING_REGISTER_BUFFERS": 1 GiB per buffer.
-const bufferShift = 30
+// Source: io_uring_register(2) "IORING_REGISTER_BUFFERS".
+const BufferShift = 30
 
 func (t *bufferTable) open(ring *Ring) {
 	t.err = ring.RegisterBufferTable(bufferSlots)
@@ -96,14 +96,14 @@ func (t *bufferTable) open(ring *Ring) {
 }
 
 // AddBuffer registers the mapped memory at base and returns the slot of its first GiB: the byte at
-// base+off is in slot + off>>30, and an operation must stay in one slot. The same stretch is registered
+// base+off is in slot + off>>BufferShift, and an operation must stay in one slot. The same stretch is registered
 // once for all clients. Over RLIMIT_MEMLOCK the error is ENOMEM; plain operations serve then.
 func (r *Reactor) AddBuffer(base, size uintptr) (slot uint16, err error) {
 	t := &r.buffers
 	if t.err != nil {
 		return 0, t.err
 	}
-	need := int((size + 1<<bufferShift - 1) >> bufferShift)
+	need := int((size + 1<<BufferShift - 1) >> BufferShift)
 	first, run := -1, 0
 	for i, s := range t.slots {
 		if s.size == size && s.base == base && s.uses > 0 {
@@ -122,8 +122,8 @@ func (r *Reactor) AddBuffer(base, size uintptr) (slot uint16, err error) {
 		return 0, fmt.Errorf("reactor: no %d of %d slots for registered buffers are free", need, bufferSlots)
 	}
 	for i := range need {
-		off := uintptr(i) << bufferShift
-		piece := Iovec{Base: uint64(base + off), Len: uint64(min(size-off, 1<<bufferShift))}
+		off := uintptr(i) << BufferShift
+		piece := Iovec{Base: uint64(base + off), Len: uint64(min(size-off, 1<<BufferShift))}
 		if err := t.ring.UpdateBuffer(uint32(first+i), piece); err != nil {
 			return 0, errors.Join(memlock(err), t.clear(first, i))
 		}
@@ -148,7 +148,7 @@ func (r *Reactor) DropBuffer(slot uint16) error {
 	if s.uses--; s.uses > 0 {
 		return nil
 	}
-	return t.clear(int(slot), int((s.size+1<<bufferShift-1)>>bufferShift))
+	return t.clear(int(slot), int((s.size+1<<BufferShift-1)>>BufferShift))
 }
 
 // clear empties n slots.

@@ -143,11 +143,17 @@ func FillRandom(buf []byte, seed uint64) {
 		}
 		buf = buf[32:]
 	}
-	for len(buf) > 0 {
+	for len(buf) >= 8 {
+		x += step
+		hi, lo := bits.Mul64(x, x^key)
+		binary.LittleEndian.PutUint64(buf, hi^lo)
+		buf = buf[8:]
+	}
+	if len(buf) > 0 {
 		x += step
 		hi, lo := bits.Mul64(x, x^key)
 		var tail [8]byte
 		binary.LittleEndian.PutUint64(tail[:], hi^lo)
-		buf = buf[copy(buf, tail[:]):]
+		copy(buf, tail[:])
 	}
 }

@@ -43,6 +43,10 @@
 // hash under which some blocks collide; here it is a permutation. fio's sum
 // for zipf ends after ten million blocks, ours does not.
 //
+// Shares of sizes and zones have to add up to 100; blanks take the rest evenly.
+// (fio gives what is missing in a bssplit without blanks to one of the sizes,
+// without a word.)
+//
 // Offsets are never the same as fio's for the same seed: the generators differ,
 // the distributions do not.
 package gen

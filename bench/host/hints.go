@@ -142,10 +142,22 @@ func synced(r *result.Run, j *result.Job) bool {
 	return false
 }
 
+// targets are what a job measured, each once: its threads share them.
+func targets(j *result.Job) (out []*result.Target) {
+	seen := map[string]bool{}
+	for i := range j.Targets {
+		if t := &j.Targets[i]; !seen[t.Name] {
+			seen[t.Name] = true
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 // onFile are the targets that are files on a disk: neither devices nor memory.
 func onFile(j *result.Job) (out []*result.Target) {
-	for i := range j.Targets {
-		if t := &j.Targets[i]; t.FS != "" && !t.InMemory {
+	for _, t := range targets(j) {
+		if t.FS != "" && !t.InMemory {
 			out = append(out, t)
 		}
 	}
@@ -154,8 +166,8 @@ func onFile(j *result.Job) (out []*result.Target) {
 
 // onDisk are the targets with a device beneath.
 func onDisk(j *result.Job) (out []*result.Target) {
-	for i := range j.Targets {
-		if t := &j.Targets[i]; t.Block != nil && !t.InMemory {
+	for _, t := range targets(j) {
+		if t.Block != nil && !t.InMemory {
 			out = append(out, t)
 		}
 	}

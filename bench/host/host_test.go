@@ -186,6 +186,7 @@ func TestHostFactsOfOddMachines(t *testing.T) {
 		"arm board":       {files{"sys/firmware/devicetree/base/model": "Some Board\x00"}, func(h result.Host) bool { return h.CPU == "Some Board" }},
 		"kvm":             {server.with(files{"proc/cpuinfo": "flags : fpu hypervisor\n", "sys/class/dmi/id/sys_vendor": "QEMU\n", "sys/class/dmi/id/product_name": "Q35\n"}), func(h result.Host) bool { return h.Virtual == "virtual machine (QEMU Q35)" }},
 		"xen":             {server.with(files{"sys/hypervisor/type": "xen\n"}), func(h result.Host) bool { return h.Virtual == "xen guest" }},
+		"docker in kvm":   {files{".dockerenv": "", "proc/cpuinfo": "flags : hypervisor"}, func(h result.Host) bool { return h.Virtual == "docker container in a virtual machine" }},
 		"docker":          {server.with(files{".dockerenv": ""}), func(h result.Host) bool { return h.Virtual == "docker container" }},
 		"podman":          {server.with(files{"run/.containerenv": ""}), func(h result.Host) bool { return h.Virtual == "podman container" }},
 		"nspawn":          {server.with(files{"run/systemd/container": "systemd-nspawn"}), func(h result.Host) bool { return h.Virtual == "systemd-nspawn container" }},

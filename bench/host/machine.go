@@ -131,9 +131,17 @@ func (s *System) turbo() string {
 	return ""
 }
 
-// virtual names the hypervisor, and the container around this process.
+// virtual names the container around this process, and the hypervisor beneath.
 func (s *System) virtual() string {
 	var parts []string
+	switch {
+	case s.text("run/systemd/container") != "":
+		parts = append(parts, s.text("run/systemd/container")+" container")
+	case s.exists(".dockerenv"):
+		parts = append(parts, "docker container")
+	case s.exists("run/.containerenv"):
+		parts = append(parts, "podman container")
+	}
 	vendor := strings.TrimSpace(s.text("sys/class/dmi/id/sys_vendor") + " " + s.text("sys/class/dmi/id/product_name"))
 	switch {
 	case s.text("sys/hypervisor/type") != "":
@@ -143,15 +151,7 @@ func (s *System) virtual() string {
 	case s.flag("hypervisor"):
 		parts = append(parts, "virtual machine")
 	}
-	switch {
-	case s.text("run/systemd/container") != "":
-		parts = append(parts, s.text("run/systemd/container")+" container")
-	case s.exists(".dockerenv"):
-		parts = append(parts, "docker container")
-	case s.exists("run/.containerenv"):
-		parts = append(parts, "podman container")
-	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, " in a ")
 }
 
 func (s *System) exists(name string) bool {

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
+	"github.com/blkbench/blkbench/bench/internal/series"
+	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -195,14 +195,14 @@ func fitsPageCache(r *result.Run, j *result.Job) string {
 		return ""
 	}
 	var size int64
-	for i := range j.Targets {
-		size += j.Targets[i].Size
+	for _, t := range targets(j) {
+		size += t.Size
 	}
 	if size <= 0 || uint64(size) >= r.Host.MemAvailable {
 		return ""
 	}
 	return fmt.Sprintf("Reads go through the page cache (direct=0), and %s fit into the %s of memory that were free: the result is that of memory. `direct=1` measures the device.",
-		humanize.IBytes(uint64(size)), humanize.IBytes(r.Host.MemAvailable))
+		units.Bytes(float64(size)), units.Bytes(float64(r.Host.MemAvailable)))
 }
 
 func zeroData(r *result.Run, j *result.Job) string {
@@ -234,32 +234,16 @@ func zeroData(r *result.Run, j *result.Job) string {
 
 // drifting compares the halves of a run: a device that is filling its cache, or that has not reached steady state, slows down.
 func drifting(_ *result.Run, j *result.Job) string {
-	n := len(j.Series)
-	if n < 6 || j.MeasuredFromPlan {
-		return ""
-	}
-	rate := func(part []result.Interval) float64 {
-		var ios uint64
-		var length time.Duration
-		for i := range part {
-			d := part[i].Dir
-			ios += d[0].IOs + d[1].IOs + d[2].IOs
-			length += part[i].Len
-		}
-		if length <= 0 {
-			return 0
-		}
-		return float64(ios) / length.Seconds()
-	}
-	first, second := rate(j.Series[:n/2]), rate(j.Series[n-n/2:])
-	if first <= 0 || second > 0.8*first && second < 1.25*first {
+	v, _ := series.Rates(j)
+	trend := series.Trend(v)
+	if len(v) < 6 || j.MeasuredFromPlan || trend > -0.2 && trend < 0.25 {
 		return ""
 	}
 	word := "slower"
-	if second > first {
+	if trend > 0 {
 		word = "faster"
 	}
-	return fmt.Sprintf("The second half of the run was %s %s than the first: the mean depends on when one stops. Run longer, or until a steady state (`ss=`).", percent(abs(second/first-1)*100), word)
+	return fmt.Sprintf("The second half of the run was %s %s than the first: the mean depends on when one stops. Run longer, or until a steady state (`ss=`).", percent(abs(trend)*100), word)
 }
 
 func abs(f float64) float64 { return max(f, -f) }
@@ -280,7 +264,7 @@ func rateMissed(r *result.Run, j *result.Job) string {
 		}
 		if got := j.Dir[i].IOPSMean; j.Dir[i].IOs > 0 && got < 0.95*want*members {
 			return fmt.Sprintf("The rate of %s IOPS that was asked for was not reached (%s): the target is saturated, and latency grows with the length of the run.",
-				humanize.SIWithDigits(want*members, 1, ""), humanize.SIWithDigits(got, 1, ""))
+				units.Count(want*members), units.Count(got))
 		}
 	}
 	return ""
@@ -312,7 +296,7 @@ func shortRun(_ *result.Run, j *result.Job) string {
 	if longest == 0 || longest >= 10*time.Second || j.Steady != nil && j.Steady.Attained {
 		return ""
 	}
-	return fmt.Sprintf("The run took %s: what devices do in the background, and what caches hide, shows only later. `runtime=60 time_based`", longest.Round(10*time.Millisecond))
+	return fmt.Sprintf("The run took %s: what devices do in the background, and what caches hide, shows only later. `runtime=60 time_based`", units.Ns(float64(longest)))
 }
 
 func fewSamples(_ *result.Run, j *result.Job) string {
@@ -345,7 +329,7 @@ func smallRange(r *result.Run, j *result.Job) string {
 	if size == 0 || size >= smallRangeBytes {
 		return ""
 	}
-	return fmt.Sprintf("The range of %s may fit into the cache of the drive or of its controller.", humanize.IBytes(uint64(size)))
+	return fmt.Sprintf("The range of %s may fit into the cache of the drive or of its controller.", units.Bytes(float64(size)))
 }
 
 func writeCache(r *result.Run, j *result.Job) string {

@@ -165,26 +165,26 @@ func percentileName(p float64) string {
 	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
 }
 
-// series is a distribution with a name, for charts that compare several.
-type series struct {
+// curve is a distribution with a name, for charts that compare several.
+type curve struct {
 	name, class string
 	lat         result.Latency
 }
 
-func distributions(j *result.Job) (list []series) {
+func distributions(j *result.Job) (list []curve) {
 	for _, d := range shown(j) {
 		if l := latencyOf(d.Dir); detailed(l) {
-			list = append(list, series{d.name, d.name, l})
+			list = append(list, curve{d.name, d.name, l})
 		}
 	}
 	if l := syncLatency(j); detailed(l) {
-		list = append(list, series{"sync", "sync", l})
+		list = append(list, curve{"sync", "sync", l})
 	}
 	return list
 }
 
 // percentileChart has the share above on a logarithmic axis, so that every nine has the same room.
-func percentileChart(id string, list []series) *chart {
+func percentileChart(id string, list []curve) *chart {
 	if len(list) == 0 {
 		return nil
 	}
@@ -240,7 +240,7 @@ func nineLabel(p, x float64) string {
 }
 
 // densityChart shows which latencies are frequent: shares of equal steps on a logarithmic axis.
-func densityChart(id string, list []series) *chart {
+func densityChart(id string, list []curve) *chart {
 	if len(list) == 0 {
 		return nil
 	}

@@ -222,8 +222,8 @@ func jsonJobExtras(d *document, j *result.Job, o JSONOptions) {
 	if s := j.Steady; s != nil {
 		x.Steady = &steadyExtras{Rule: s.Rule, Interval: s.Interval}
 	}
-	for i := range j.Targets {
-		x.Targets = append(x.Targets, targetOut(&j.Targets[i]))
+	for _, t := range targets(j) {
+		x.Targets = append(x.Targets, targetOut(t))
 	}
 	d.fields(x)
 	if len(j.Series) == 0 {

@@ -22,6 +22,7 @@ import (
 // fioOutput is what one run of the real fio printed in three formats at once.
 type fioOutput struct {
 	json   []byte
+	header []string
 	normal []string
 	terse  []string
 }
@@ -49,8 +50,8 @@ func runFio(t *testing.T, terse int, args ...string) fioOutput {
 	if start < 0 || end < 0 {
 		t.Fatalf("fio %v printed no document:\n%s", args, out)
 	}
-	f := fioOutput{json: out[start+1 : end+3], normal: lines(string(out[end+3:]))}
-	for _, l := range lines(string(out[:start+1])) {
+	f := fioOutput{json: out[start+1 : end+3], header: lines(string(out[:start+1])), normal: lines(string(out[end+3:]))}
+	for _, l := range f.header {
 		if len(l) > 2 && l[0] == byte('0'+terse) && l[1] == ';' || strings.HasPrefix(l, ";") {
 			f.terse = append(f.terse, l)
 		}
@@ -67,7 +68,7 @@ var fioCases = []struct {
 	args  []string
 }{
 	{"null", 3, []string{"--name=null", "--ioengine=null", "--size=1g", "--rw=randread", "--time_based", "--runtime=700ms", "--iodepth=16"}},
-	{"mix", 5, []string{"--name=mix", "--ioengine=psync", "--size=4m", "--rw=randrw", "--rwmixread=70", "--bs=512-8k", "--time_based", "--runtime=700ms"}},
+	{"mix", 5, []string{"--name=mix", "--ioengine=psync", "--size=4m", "--rw=randrw", "--rwmixread=70", "--bsrange=512-8k", "--time_based", "--runtime=700ms"}},
 	{"verify", 4, []string{"--name=v", "--ioengine=libaio", "--iodepth=4", "--size=2m", "--rw=write", "--verify=crc32c", "--fsync=16", "--description=a b"}},
 	{"group", 2, []string{"--name=g", "--ioengine=psync", "--size=1m", "--rw=randwrite", "--numjobs=3", "--group_reporting", "--end_fsync=1"}},
 	{"two groups", 3, []string{"--name=one", "--ioengine=null", "--size=64m", "--rw=read", "--name=two", "--stonewall", "--ioengine=null", "--size=64m", "--rw=write", "--description=second"}},

@@ -171,8 +171,10 @@ func (p *page) head(run *result.Run) {
 	if run.Host.Hostname != "" {
 		p.Facts = append(p.Facts, fact{"on", run.Host.Hostname})
 	}
-	if len(run.Jobs) == 1 && len(run.Jobs[0].Targets) > 0 {
-		p.Facts = append(p.Facts, fact{"target", target(&run.Jobs[0].Targets[0])})
+	if len(run.Jobs) == 1 {
+		if list := targets(&run.Jobs[0]); len(list) > 0 {
+			p.Facts = append(p.Facts, fact{"target", target(list[0])})
+		}
 	}
 	if run.Interrupted {
 		p.Badges = append(p.Badges, badge{"warn", "interrupted"})

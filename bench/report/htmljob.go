@@ -30,8 +30,8 @@ func newJobView(run *result.Run, i int) jobView {
 	}
 	v.BW = units.Rate(bw)
 	v.Charts = charts(j, v.ID)
-	for k := range j.Targets {
-		v.Targets = append(v.Targets, targetView{redactedName(j.Targets[k].Name), targetFacts(&j.Targets[k])})
+	for _, t := range targets(j) {
+		v.Targets = append(v.Targets, targetView{redactedName(t.Name), targetFacts(t)})
 	}
 	v.Depths = depthViews(j)
 	for _, e := range j.Errors {
@@ -92,7 +92,10 @@ func answers(j *result.Job) (out []fact) {
 	e := steadinessOf(j)
 	if e.n > 0 {
 		text := fmt.Sprintf("The rate varies by ±%s between intervals of %s.", humanPercent(e.spread*100), humanTime(e.interval))
-		if e.worst < 0.8*e.mean {
+		switch {
+		case e.worst < 0.01*e.mean:
+			text += fmt.Sprintf(" At %s it stood still.", clock(e.worstAt))
+		case e.worst < 0.8*e.mean:
 			text += fmt.Sprintf(" At its lowest, at %s, it was %s IOPS: %s of the mean.", clock(e.worstAt), units.Count(e.worst), humanPercent(e.worst/e.mean*100))
 		}
 		if e.trend > 0.05 || e.trend < -0.05 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -19,11 +20,7 @@ func Header(w io.Writer, run *result.Run) error {
 		j := &run.Jobs[i]
 		n := max(j.Members, 1)
 		members += n
-		engine, ok := option(run, j, "ioengine")
-		if !ok {
-			engine, _, _ = strings.Cut(j.Engine, " ")
-		}
-		_, _ = fmt.Fprintf(b, "%s: (g=%d): rw=%s, bs=%s, ioengine=%s, iodepth=%d\n", j.Name, j.Group, j.RW, j.BlockSizes, engine, max(j.Depth, 1))
+		_, _ = fmt.Fprintf(b, "%s: (g=%d): rw=%s, bs=%s, ioengine=%s, iodepth=%d\n", j.Name, j.Group, j.RW, sizes(j.BlockSizes), ioengine(run, j), max(j.Depth, 1))
 		if n > 1 {
 			_, _ = b.WriteString("...\n")
 		}
@@ -34,6 +31,41 @@ func Header(w io.Writer, run *result.Run) error {
 	}
 	_, _ = fmt.Fprintf(b, "%s\nStarting %d %s\n", FioVersion(run.Version), members, noun)
 	return flushed(b, "header")
+}
+
+// sizes spells the block sizes of the three directions (4096,4096-65536,4096) as fio does.
+func sizes(s string) string {
+	parts := strings.Split(s, ",")
+	if len(parts) != 3 {
+		return s
+	}
+	for i, p := range parts {
+		lo, hi, span := strings.Cut(p, "-")
+		if !span {
+			hi = lo
+		}
+		a, err1 := strconv.ParseUint(lo, 10, 64)
+		z, err2 := strconv.ParseUint(hi, 10, 64)
+		if err1 != nil || err2 != nil {
+			return s
+		}
+		parts[i] = fmt.Sprintf("(%c) %s-%s", "RWT"[i], units.Fio(a, units.FioDigits, true, "B"), units.Fio(z, units.FioDigits, true, "B"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ioengine is the engine as it was asked for, or fio's name for the one that was used.
+func ioengine(run *result.Run, j *result.Job) string {
+	if v, ok := option(run, j, "ioengine"); ok {
+		return v
+	}
+	for _, e := range []struct{ word, name string }{{"io_uring_cmd", "io_uring_cmd"}, {"io_uring", "io_uring"}, {"threads", "psync"}, {"null", "null"}} {
+		if strings.Contains(j.Engine, e.word) {
+			return e.name
+		}
+	}
+	first, _, _ := strings.Cut(j.Engine, ",")
+	return first
 }
 
 func flushed(b *bufio.Writer, what string) error {

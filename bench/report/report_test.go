@@ -148,6 +148,24 @@ func TestSecretsAreHiddenEverywhere(t *testing.T) {
 	}
 }
 
+func TestHeaderIsFios(t *testing.T) {
+	run := sample()
+	run.Jobs[1].Options = []result.KV{{Key: "ioengine", Value: "libaio"}}
+	want := `randrw: (g=0): rw=randrw, bs=(R) 4096B-4096B, (W) 4096B-4096B, (T) 4096B-4096B, ioengine=io_uring, iodepth=32
+...
+journal: (g=1): rw=write, bs=(R) 16.0KiB-16.0KiB, (W) 16.0KiB-64.0KiB, (T) 1024KiB-1024KiB, ioengine=libaio, iodepth=1
+fio-3.33-blkbench-0.1.0
+Starting 5 threads
+`
+	if got := string(render(t, func(w io.Writer) error { return report.Header(w, run) })); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	f := runFio(t, 3, "--name=x", "--ioengine=null", "--size=1m", "--rw=randtrim", "--bs=4k,16k,1m")
+	if want := "x: (g=0): rw=randtrim, bs=(R) 4096B-4096B, (W) 16.0KiB-16.0KiB, (T) 1024KiB-1024KiB, ioengine=null, iodepth=1"; f.header[0] != want {
+		t.Errorf("fio's own is %q", f.header[0])
+	}
+}
+
 var diskFields = regexp.MustCompile(`;(vd[a-z]|dm-\d+|sd[a-z]+|nvme\w+|loop\d+|md\d+);.*`)
 
 // TestInteropTerseFields counts the fields of each version for a job without disks and without a description.
@@ -221,6 +239,14 @@ func TestSummarySaysWhatMatters(t *testing.T) {
 	}
 	if strings.Contains(out, "\x1b") {
 		t.Error("colour where none was asked for")
+	}
+	for d := range run.Jobs[0].Series[10].Dir {
+		run.Jobs[0].Series[10].Dir[d] = result.IntervalDir{}
+	}
+	for _, write := range []func(io.Writer) error{func(w io.Writer) error { return report.Summary(w, run, 100, false) }, func(w io.Writer) error { return report.HTML(w, run) }} {
+		if out := string(render(t, write)); !strings.Contains(out, "stood still") {
+			t.Errorf("a standstill is not told:\n%.3000s", out)
+		}
 	}
 }
 

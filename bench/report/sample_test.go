@@ -78,7 +78,7 @@ func sample() *result.Run {
 		CtxSwitches: 812345, MajorFaults: 1, MinorFaults: 4242, Mallocs: 3, MallocsKnown: true,
 		DepthHist: [7]uint64{0, 0, 1000, 9000, 150000, 8e5, 0}, SubmitHist: [7]uint64{0, 9e5, 6e4, 0, 0, 0, 0}, CompleteHist: [7]uint64{0, 8e5, 1e5, 6e4, 0, 0, 0},
 		Submits: 960000, Completes: 960000, ClatPercentiles: true, SlatPercentiles: true, LatPercentiles: true, Depth: 32,
-		Engine: "io_uring (fixed buffers, registered files)", BlockSizes: "(R) 4096B-4096B, (W) 4096B-4096B, (T) 4096B-4096B", RW: "randrw",
+		Engine: "io_uring (fixed buffers, registered files)", BlockSizes: "4096,4096,4096", RW: "randrw",
 		IntervalLength: time.Second, LimitedBy: "the device: 31.6 of 32 requests were always in flight and the CPU was idle for 48 % of the time",
 		Verify: &result.Verify{Kind: "crc32c", Blocks: 288000},
 		Targets: []result.Target{{
@@ -129,7 +129,7 @@ func sample() *result.Run {
 	}
 	second := result.Job{
 		Name: "journal", Group: 1, Members: 1, Started: start.Add(60 * time.Second), Runtime: 2 * time.Second, Elapsed: 2 * time.Second, Depth: 1, RW: "write",
-		BlockSizes: "(R) 16.0KiB-16.0KiB, (W) 16.0KiB-16.0KiB, (T) 16.0KiB-16.0KiB", Engine: "threads", ClatPercentiles: true,
+		BlockSizes: "16384,16384-65536,1048576", Engine: "threads", ClatPercentiles: true,
 		Error: 5, FirstError: "write /dev/sdx at 0x100000+16384: input/output error", TotalErrors: 2, ContinueOnError: true,
 		Errors:    []result.IOError{{Target: "/dev/sdx", Op: "write", Off: 1 << 20, Len: 16384, Text: "input/output error"}},
 		DepthHist: [7]uint64{2000}, SubmitHist: [7]uint64{0, 2000}, CompleteHist: [7]uint64{0, 2000}, Submits: 2000, Completes: 2000,

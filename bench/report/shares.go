@@ -117,6 +117,18 @@ func shown(j *result.Job) []named {
 	return list
 }
 
+// targets are what a job measured, each once: its threads share them.
+func targets(j *result.Job) (out []*result.Target) {
+	seen := map[string]bool{}
+	for i := range j.Targets {
+		if t := &j.Targets[i]; !seen[t.Name] {
+			seen[t.Name] = true
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 // both: the sum is shown beside its parts.
 func both(j *result.Job) bool { return j.Mixed != nil && !j.Unified }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/series"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -20,23 +21,9 @@ type steadiness struct {
 	interval time.Duration
 }
 
-// rates are I/Os per second of each whole interval, all directions together; a short one at the end is left out.
-func rates(j *result.Job) (v []float64, at []time.Duration) {
-	for i := range j.Series {
-		s := &j.Series[i]
-		if s.Len <= 0 || s.Len < j.IntervalLength/2 {
-			continue
-		}
-		n := s.Dir[0].IOs + s.Dir[1].IOs + s.Dir[2].IOs
-		v = append(v, float64(n)/s.Len.Seconds())
-		at = append(at, s.Start)
-	}
-	return v, at
-}
-
 // steadinessOf needs three intervals; with fewer, n is 0.
 func steadinessOf(j *result.Job) steadiness {
-	v, at := rates(j)
+	v, at := series.Rates(j)
 	if len(v) < 3 {
 		return steadiness{}
 	}
@@ -50,24 +37,16 @@ func steadinessOf(j *result.Job) steadiness {
 	if s.mean == 0 {
 		return steadiness{}
 	}
-	var square, lagged, first, second float64
+	var square, lagged float64
 	for i, f := range v {
 		square += (f - s.mean) * (f - s.mean)
 		if i > 0 {
 			lagged += (f - s.mean) * (v[i-1] - s.mean)
 		}
-		switch {
-		case i < len(v)/2:
-			first += f
-		case i >= len(v)-len(v)/2:
-			second += f
-		}
 	}
 	sd := math.Sqrt(square / float64(len(v)-1))
 	s.spread = sd / s.mean
-	if first > 0 {
-		s.trend = second/first - 1
-	}
+	s.trend = series.Trend(v)
 	if len(v) < 5 {
 		return s
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/blkbench/blkbench/bench/internal/series"
 	"github.com/blkbench/blkbench/bench/internal/units"
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -169,12 +170,13 @@ func (s *summary) job(j *result.Job, name bool) {
 		what = s.paint(bold, printable(j.Name)) + " · " + what
 	}
 	s.labelled("what", faint, strings.TrimSuffix(what, " · "))
-	for i := range j.Targets {
-		if i == 2 && len(j.Targets) > 3 {
-			s.labelled("", faint, fmt.Sprintf("and %d more", len(j.Targets)-2))
+	list := targets(j)
+	for i, t := range list {
+		if i == 2 && len(list) > 3 {
+			s.labelled("", faint, fmt.Sprintf("and %d more", len(list)-2))
 			break
 		}
-		s.labelled("", faint, target(&j.Targets[i]))
+		s.labelled("", faint, target(t))
 	}
 	if j.Engine != "" {
 		s.labelled("", faint, "through "+printable(j.Engine))
@@ -232,7 +234,7 @@ func (s *summary) fast(j *result.Job) {
 	if l := syncLatency(j); l != nil && l.Count() > 0 {
 		s.line("         " + row("sync", units.Count(float64(l.Count())), "times", tail(l)))
 	}
-	if v, _ := rates(j); len(v) > 2 {
+	if v, _ := series.Rates(j); len(v) > 2 {
 		s.line("         " + s.paint(cyan, Sparkline(v, s.width-24)) + s.paint(faint, " IOPS"))
 	}
 }
@@ -258,7 +260,10 @@ func (s *summary) even(j *result.Job) {
 		if e.interval == 0 {
 			text = fmt.Sprintf("±%s between intervals", humanPercent(e.spread*100))
 		}
-		if e.worst < 0.8*e.mean {
+		switch {
+		case e.worst < 0.01*e.mean:
+			text += "; it stood still at " + clock(e.worstAt)
+		case e.worst < 0.8*e.mean:
 			text += fmt.Sprintf("; %s at its lowest, %s of the mean, at %s", units.Count(e.worst), humanPercent(e.worst/e.mean*100), clock(e.worstAt))
 		}
 		if e.trend > 0.05 || e.trend < -0.05 {

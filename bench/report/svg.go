@@ -128,9 +128,10 @@ func (p *plot) grid(xs, ys []tick) {
 	for _, t := range xs {
 		x := p.px(t.at)
 		p.element(`<line class="grid" x1="%s" x2="%s" y1="%s" y2="%s"/>`, num(x), num(x), num(p.top), num(bottom))
-		if w := float64(len(t.label)) * 6.5; t.label != "" && x-w/2 > last {
-			p.text(min(x, right-w/2+6), bottom+18, "label mid", t.label)
-			last = x + w/2 + 6
+		w := float64(len(t.label)) * 7
+		if x = min(x, right-w/2+8); t.label != "" && x-w/2 > last {
+			p.text(x, bottom+18, "label mid", t.label)
+			last = x + w/2 + 4
 		}
 	}
 	p.element(`<line class="axis" x1="%s" x2="%s" y1="%s" y2="%s"/>`, num(p.left), num(right), num(bottom), num(bottom))

@@ -263,7 +263,13 @@ func TestRingKeepsOrder(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := uint64(1); i <= values; i++ {
-			r.Push(&i)
+			if i%1000 == 0 {
+				r.Push(&i)
+				continue
+			}
+			if r.Put(&i); i%7 == 0 {
+				r.Publish()
+			}
 		}
 	}()
 	got, last := uint64(0), uint64(0)
@@ -292,17 +298,21 @@ func TestRingKeepsOrder(t *testing.T) {
 func TestFullRingDropsAndCounts(t *testing.T) {
 	r := NewRing[int](4)
 	for i := range 6 {
-		if ok := r.Push(&i); ok != (i < 4) {
-			t.Errorf("push %d: %v", i, ok)
+		if ok := r.Put(&i); ok != (i < 4) {
+			t.Errorf("put %d: %v", i, ok)
 		}
 	}
+	if n := r.Drain(func([]int) {}); n != 0 {
+		t.Errorf("%d drained before they were published", n)
+	}
+	r.Publish()
 	var got []int
 	if n := r.Drain(func(v []int) { got = append(got, v...) }); n != 4 || len(got) != 4 || got[3] != 3 || r.Dropped() != 2 {
 		t.Errorf("%d drained: %v, %d dropped", n, got, r.Dropped())
 	}
 	i := 9
 	if !r.Push(&i) || r.Drain(func([]int) {}) != 1 {
-		t.Error("no room after draining")
+		t.Error("a push after draining can not be drained")
 	}
 }
 
@@ -320,14 +330,17 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	}
 }
 
-func BenchmarkRingPush(b *testing.B) {
-	r := NewRing[Event](1 << 12)
+func BenchmarkRingPut(b *testing.B) {
+	r := NewRing[Event](1 << 10)
 	e := Event{Lat: 5}
 	use := func([]Event) {}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		r.Push(&e)
-		if i&1023 == 0 {
+		r.Put(&e)
+		if i&31 == 0 {
+			r.Publish()
+		}
+		if i&255 == 0 {
 			r.Drain(use)
 		}
 	}

@@ -2,14 +2,23 @@ package main
 
 import (
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/formats/qcow2"
+	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
+	"github.com/blkbench/blkbench/protocols/mem"
 	"github.com/blkbench/blkbench/protocols/null"
+	"github.com/blkbench/blkbench/protocols/nvmepci"
 )
 
 // newRegistry is the one list of drivers.
 func newRegistry() *engine.Registry {
 	return engine.NewRegistry(
+		raw.Driver(),
+		qcow2.Driver(),
 		file.Driver(),
+		mem.Driver(),
 		null.Driver(),
+		nvmepci.Driver(),
+		nvmepci.KernelDriver(),
 	)
 }

@@ -91,9 +91,25 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 		Env:     &engine.Env{Registry: newRegistry(), References: engine.ReferencesAllow, AllowDestroy: plan.Run.AllowDestroy},
 		Plan:    plan,
 		Version: version(),
-		Warn:    func(msg string) { a.errorf("%s", msg) },
+	}
+	w, err := a.watch(&plan.Run, &cfg)
+	if err != nil {
+		a.errorf("%v", err)
+		return exitUsage
+	}
+	cfg.Warn = func(msg string) { w.above(func() { a.errorf("%s", msg) }) }
+	if every := plan.Run.StatusInterval; every > 0 {
+		cfg.StatusEvery = every
+		cfg.Status = func(res *result.Run) {
+			w.above(func() {
+				if err := a.writeReports(out, plan, res); err != nil {
+					a.errorf("%v", err)
+				}
+			})
+		}
 	}
 	res, err := bench.Run(ctx, cfg)
+	w.close()
 	code := exitOK
 	if err != nil {
 		a.errorf("%v", err)
@@ -143,24 +159,25 @@ func (a *app) writeReports(w io.Writer, plan *fiojob.Plan, res *result.Run) erro
 		}
 	}
 	for _, f := range formats {
-		var err error
-		switch f {
-		case "summary":
-			err = report.Summary(w, res, terminalWidth(a.stdout), isTerminal(a.stdout))
-		case "normal":
-			err = errors.Join(report.Header(w, res), report.Normal(w, res))
-		case "terse":
-			err = report.Terse(w, res, cmp.Or(plan.Run.TerseVersion, 3))
-		case "json":
-			err = report.JSON(w, res, report.JSONOptions{})
-		case "json+":
-			err = report.JSON(w, res, report.JSONOptions{Bins: true})
-		default:
-			err = fmt.Errorf("unknown output format '%s'", f)
-		}
-		if err != nil {
+		if err := a.writeFormat(w, f, plan.Run.TerseVersion, res); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *app) writeFormat(w io.Writer, format string, terse int, res *result.Run) error {
+	switch format {
+	case "summary":
+		return report.Summary(w, res, terminalWidth(a.stdout), isTerminal(a.stdout) && os.Getenv("NO_COLOR") == "")
+	case "normal":
+		return errors.Join(report.Header(w, res), report.Normal(w, res))
+	case "terse":
+		return report.Terse(w, res, cmp.Or(terse, 3))
+	case "json":
+		return report.JSON(w, res, report.JSONOptions{})
+	case "json+":
+		return report.JSON(w, res, report.JSONOptions{Bins: true})
+	}
+	return fmt.Errorf("unknown output format '%s'", format)
 }

@@ -13,6 +13,14 @@ func verbTable() []verb {
 			name: "run", link: "fio", summary: "measures files, block devices and every other target", usage: "[JOBFILE…] [--key=value…]",
 			long: runLong, flags: runFlags, run: runRun,
 		},
+		{
+			name: "report", summary: "shows results that run or fio wrote as JSON", usage: "FILE [--html=FILE] [--format=FORMAT]",
+			flags: flagsOf(&reportArgs{}), run: runReport,
+		},
+		{
+			name: "nvme", link: "nvme", summary: "shows, binds and manages NVMe controllers", usage: "SUB-COMMAND [DEVICE] [--key=value…]",
+			long: nvmeLong, flags: nvmeFlags, run: runNVMe,
+		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},

@@ -43,6 +43,9 @@ type Disk struct {
 	queues    atomic.Int32
 }
 
+// maxDisk is how far a disk grows, in bytes.
+const maxDisk = 1 << 32
+
 // NewDisk makes a disk full of zeroes.
 func NewDisk(t testing.TB, cfg DiskConfig) *Disk {
 	d := &Disk{t: t, cfg: cfg}
@@ -175,6 +178,8 @@ func (d *Disk) write(p []byte, off int64) error {
 	switch {
 	case d.cfg.ReadOnly:
 		return d.fault("write to a read-only disk")
+	case end > maxDisk && d.cfg.Growable:
+		return engine.Errf(engine.ErrNoSpace, "a disk in memory")
 	case end > d.Size() && d.cfg.Growable:
 		d.resize(end)
 	case end > d.whole(d.Size()):
@@ -199,6 +204,9 @@ func (d *Disk) resize(size int64) {
 func (d *Disk) Resize(_ context.Context, size int64, _ engine.ResizeOptions) error {
 	if !d.cfg.Growable {
 		return engine.Errf(engine.ErrUnsupported, "a disk of a fixed size")
+	}
+	if size > maxDisk {
+		return engine.Errf(engine.ErrRange, "size %d: a disk in memory", size)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -264,6 +272,9 @@ func (d *Disk) zero(off, n int64) error {
 		return d.fault("write of zeroes at %#x+%d: not in units of %d inside %#x", off, n, unit, d.Size())
 	case d.cfg.Limits.MaxZero > 0 && n > max(unit, d.cfg.Limits.MaxZero):
 		return d.fault("write of %d zeroes: at most %d", n, d.cfg.Limits.MaxZero)
+	}
+	if off+n > maxDisk {
+		return engine.Errf(engine.ErrNoSpace, "a disk in memory")
 	}
 	if off+n > d.Size() {
 		d.resize(off + n)

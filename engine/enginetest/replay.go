@@ -355,6 +355,8 @@ func (t *trial) Cleanup(f func())          { t.cleanups = append(t.cleanups, f) 
 func (t *trial) Error(args ...any)         { t.add(errors.New(fmt.Sprint(args...))) }
 func (t *trial) Errorf(f string, a ...any) { t.add(fmt.Errorf(f, a...)) }
 func (t *trial) Fatal(args ...any)         { t.Error(args...); panic(trialEnds{}) }
+func (t *trial) FailNow()                  { panic(trialEnds{}) }
+func (t *trial) Failed() bool              { t.mu.Lock(); defer t.mu.Unlock(); return len(t.errs) > 0 }
 func (t *trial) Fatalf(f string, a ...any) { t.Errorf(f, a...); panic(trialEnds{}) }
 func (t *trial) Logf(string, ...any)       {}
 func (t *trial) Log(...any)                {}

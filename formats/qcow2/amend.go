@@ -235,16 +235,12 @@ func (m *Image) changeRefWidth(ctx context.Context, bits int) error {
 		if err != nil {
 			return err
 		}
-		old, oldRefs, oldHdr := m.geometry, m.refs, m.hdr
-		order := uint32(0)
-		for 1<<order < bits {
-			order++
+		old, oldRefs, h := m.geometry, m.refs, m.hdr
+		for h.RefcountOrder = 0; 1<<h.RefcountOrder < bits; h.RefcountOrder++ {
 		}
-		m.hdr.RefcountOrder = order
-		m.geometry = m.hdr.geometry()
+		m.geometry = h.geometry() // the header follows with the switch
 		back := func(err error) error {
 			m.geometry, m.refs = old, oldRefs
-			m.hdr.RefcountOrder = oldHdr.RefcountOrder
 			return err
 		}
 		if over := counts.over(m.refMax); len(over) > 0 {

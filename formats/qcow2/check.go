@@ -102,6 +102,9 @@ func (c *checker) run(ctx context.Context) error {
 	if err := c.checkBlocks(ctx); err != nil {
 		return err
 	}
+	if c.res.CheckErrors > 0 {
+		return nil // not everything was counted: nothing can be said, and nothing repaired
+	}
 	if err := c.compare(ctx); err != nil {
 		return err
 	}

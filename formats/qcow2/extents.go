@@ -44,7 +44,7 @@ func (m *Image) Extents(ctx context.Context, off, n int64, dst []engine.Extent) 
 		case kindZeroPlain:
 			e.Flags |= engine.ExtentZero
 		default:
-			if dst, r.n, err = m.below(ctx, off, r.n, dst, start); err != nil {
+			if dst, r.n, err = m.below(ctx, off, r, dst, start); err != nil {
 				return dst, err
 			}
 			off, n = off+r.n, n-r.n
@@ -57,10 +57,14 @@ func (m *Image) Extents(ctx context.Context, off, n int64, dst []engine.Extent) 
 }
 
 // below describes unallocated bytes.
-func (m *Image) below(ctx context.Context, off, n int64, dst []engine.Extent, start int) ([]engine.Extent, int64, error) {
-	b := m.backing.Load()
+func (m *Image) below(ctx context.Context, off int64, r run, dst []engine.Extent, start int) ([]engine.Extent, int64, error) {
+	b, n := m.backing.Load(), r.n
 	if b == nil || off >= b.Size() {
 		e := engine.Extent{Off: off, Len: n, Flags: engine.ExtentZero}
+		if r.kind == kindUnallocatedAlloc && m.crypt == nil {
+			e.Flags |= engine.ExtentOffset
+			e.HostOff, e.File = r.hostOff, m.data
+		}
 		if b != nil {
 			e.Flags |= engine.ExtentEOF
 		}
@@ -83,7 +87,7 @@ func (m *Image) below(ctx context.Context, off, n int64, dst []engine.Extent, st
 func (m *Image) recurse(ctx context.Context, e engine.Extent, dst []engine.Extent, start int) ([]engine.Extent, int64, error) {
 	left := m.data.Size() - e.HostOff
 	if left <= 0 {
-		e.Flags = e.Flags&^engine.ExtentData | engine.ExtentZero
+		e.Flags |= engine.ExtentZero
 		return m.appendExtent(dst, start, e), e.Len, nil
 	}
 	part, err := m.data.Extents(ctx, e.HostOff, min(e.Len, left), nil)
@@ -96,9 +100,6 @@ func (m *Image) recurse(ctx context.Context, e engine.Extent, dst []engine.Exten
 		q.Off, q.HostOff, q.Len = e.Off+done, e.HostOff+done, p.Len
 		if p.Flags&engine.ExtentZero != 0 {
 			q.Flags |= engine.ExtentZero
-		}
-		if p.Flags&engine.ExtentData == 0 {
-			q.Flags &^= engine.ExtentData
 		}
 		dst = m.appendExtent(dst, start, q)
 		done += p.Len
@@ -130,13 +131,21 @@ func (m *Image) preallocated(ctx context.Context) bool {
 	return m.prealloc.metadata
 }
 
-func (m *Image) detectPrealloc(ctx context.Context) bool {
+// allocatedSizer is implemented by files that know how many bytes of storage they take.
+type allocatedSizer interface {
+	AllocatedSize(ctx context.Context) (int64, error)
+}
+
+func (m *Image) allocatedSize(ctx context.Context) (int64, error) {
+	if a, ok := m.file.Node().(allocatedSizer); ok {
+		return a.AllocatedSize(ctx)
+	}
 	size := m.file.Size()
 	var stored int64
 	for off := int64(0); off < size; {
 		part, err := m.file.Extents(ctx, off, size-off, nil)
 		if err != nil {
-			return false
+			return 0, err
 		}
 		for _, e := range part {
 			if e.Flags&engine.ExtentData != 0 {
@@ -145,6 +154,15 @@ func (m *Image) detectPrealloc(ctx context.Context) bool {
 			off += e.Len
 		}
 	}
+	return stored, nil
+}
+
+func (m *Image) detectPrealloc(ctx context.Context) bool {
+	stored, err := m.allocatedSize(ctx)
+	if err != nil {
+		return false
+	}
+	size := m.file.Size()
 	stored >>= m.clusterBits
 	threshold := max(stored*10/9, stored+2)
 	m.mu.Lock()

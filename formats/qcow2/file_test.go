@@ -84,6 +84,12 @@ func (n *fileNode) Extents(_ context.Context, off, length int64, dst []engine.Ex
 	return dst, nil
 }
 
+func (n *fileNode) AllocatedSize(context.Context) (int64, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(n.f.Fd()), &st)
+	return st.Blocks * 512, err
+}
+
 func (n *fileNode) Close() error { return n.f.Close() }
 
 // openFile opens a regular file as a node; create truncates it.

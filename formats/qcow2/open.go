@@ -100,6 +100,13 @@ func (m *Image) sizeCaches() {
 
 // loadTables reads the L1 and the refcount table.
 func (m *Image) loadTables(ctx context.Context) error {
+	end := m.file.Size() + m.clusterSize
+	if l1 := int64(m.hdr.L1TableOffset) + 8*int64(m.hdr.L1Size); m.hdr.L1Size > 0 && l1 > end {
+		return engine.Errf(engine.ErrCorrupt, "the L1 table ends at %#x, past the end of the file", l1)
+	}
+	if rt := int64(m.hdr.RefcountTableOffset) + int64(m.hdr.RefcountTableClusters)<<m.clusterBits; rt > end {
+		return engine.Errf(engine.ErrCorrupt, "the refcount table ends at %#x, past the end of the file", rt)
+	}
 	l1, err := m.readWords(ctx, int64(m.hdr.L1TableOffset), int64(m.hdr.L1Size))
 	if err != nil {
 		return err
@@ -181,10 +188,7 @@ func (m *Image) describe() {
 		RequestAlign: 1, MemAlign: below.Limits.MemAlign, OptTransfer: uint32(m.clusterSize), ClusterSize: uint32(m.clusterSize),
 	}}
 	if m.writable {
-		m.info.Caps = engine.CapWritable | engine.CapDiscard
-		if m.version >= 3 {
-			m.info.Caps |= engine.CapZero | engine.CapUnmapZero
-		}
+		m.info.Caps = engine.CapWritable | engine.CapDiscard | engine.CapZero | engine.CapUnmapZero
 	}
 	m.detail = m.newDetail()
 	m.info.Detail, m.info.Notes = m.detail, m.notes

@@ -24,7 +24,7 @@ type OpenOptions struct {
 	CompressionWindow  int64        `opt:"compression-window" kind:"size,pow2" min:"512" max:"32k" default:"4k" help:"zlib: bytes to look back; QEMU reads up to 4k"`
 }
 
-// CreateOptions are the options of a new image, by qemu-img's names.
+// CreateOptions are the options of a new image, by qemu-img's names. NoCow is the file's own, to be taken by it when it is made.
 type CreateOptions struct {
 	Compat          string       `opt:"compat" default:"1.1" enum:"0.10,1.1,v2,v3" help:"compatibility level"`
 	BackingFile     string       `opt:"backing_file" help:"file name of a base image"`
@@ -52,11 +52,6 @@ type AmendOptions struct {
 	DataFile      *string      `opt:"data_file" help:"file name of an external data file"`
 	DataFileRaw   opts.OptBool `opt:"data_file_raw" help:"the external data file stays valid as a raw image"`
 	Encrypt       *opts.Tree   `opt:"encrypt" help:"key slots"`
-}
-
-// noCower is implemented by files that can be taken out of copy-on-write. It must be called before anything is written.
-type noCower interface {
-	NoCow(ctx context.Context) error
 }
 
 // Driver is the registry's entry.
@@ -185,13 +180,6 @@ func create(ctx context.Context, r *engine.CreateRequest, o *CreateOptions) erro
 	p, err := o.Params(size)
 	if err != nil {
 		return err
-	}
-	if o.NoCow.On {
-		if n, ok := r.File.Node().(noCower); ok {
-			if err := n.NoCow(ctx); err != nil {
-				return err
-			}
-		}
 	}
 	var data *engine.Ref
 	if p.DataFile != "" {

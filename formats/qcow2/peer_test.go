@@ -3,6 +3,7 @@ package qcow2
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,20 +13,13 @@ import (
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
-// require skips a test whose peer is missing, or fails it where peers must be there.
+// require skips a test whose peers are missing.
 func require(t testing.TB, names ...string) {
 	t.Helper()
-	for _, n := range names {
-		if _, err := exec.LookPath(n); err == nil {
-			continue
-		}
-		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {
-			t.Fatalf("requires %s", n)
-		}
-		t.Skipf("requires %s", n)
-	}
+	enginetest.Require(t, names...)
 }
 
 // peer runs a command and returns what it prints; it must succeed.
@@ -41,14 +35,22 @@ func peer(t testing.TB, name string, args ...string) string {
 // qemuCheck wants an image without corruption; leaks are allowed where told.
 func qemuCheck(t testing.TB, path string, leaks bool) {
 	t.Helper()
+	if err := imgCheck(path, leaks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// imgCheck is qemuCheck with an error, nil where qemu-img is not installed.
+func imgCheck(path string, leaks bool) error {
 	out, err := exec.Command("qemu-img", "check", "-f", "qcow2", path).CombinedOutput()
-	if err == nil {
-		return
+	var ee *exec.ExitError
+	switch {
+	case err == nil, errors.Is(err, exec.ErrNotFound):
+		return nil
+	case errors.As(err, &ee) && ee.ExitCode() == 3 && leaks:
+		return nil
 	}
-	if ee, ok := err.(*exec.ExitError); ok && ee.ExitCode() == 3 && leaks {
-		return
-	}
-	t.Fatalf("qemu-img check %s: %v\n%s", path, err, out)
+	return fmt.Errorf("qemu-img check %s: %w\n%s", path, err, out)
 }
 
 // qemuIO runs qemu-io commands on an image.

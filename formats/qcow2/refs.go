@@ -423,7 +423,7 @@ func (m *Image) switchRefTable(ctx context.Context, start, clusters int64) error
 		return err
 	}
 	return m.switchHeader(ctx, func(h *Header) {
-		h.RefcountTableOffset, h.RefcountTableClusters = uint64(start<<m.clusterBits), uint32(clusters)
+		h.RefcountTableOffset, h.RefcountTableClusters, h.RefcountOrder = uint64(start<<m.clusterBits), uint32(clusters), m.refOrder
 	})
 }
 
@@ -525,7 +525,9 @@ func (m *Image) freeNow(ctx context.Context, f *pendingFree) error {
 		}
 		if pass && freed > 0 {
 			// Deallocating is a kindness: that it does not work changes nothing.
-			_ = m.file.Discard(ctx, start<<m.clusterBits, freed<<m.clusterBits)
+			if end := min((start+freed)<<m.clusterBits, m.file.Size()); end > start<<m.clusterBits {
+				_ = m.file.Discard(ctx, start<<m.clusterBits, end-start<<m.clusterBits)
+			}
 		}
 	}
 	return nil

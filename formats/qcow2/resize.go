@@ -89,7 +89,7 @@ func (m *Image) grow(ctx context.Context, old, size int64, o engine.ResizeOption
 // zeroNew makes [from, to), which lies past the old end, read as zeroes over a backing file.
 func (m *Image) zeroNew(ctx context.Context, from, to int64) error {
 	if m.version < 3 {
-		return engine.Errf(engine.ErrUnsupported, "the backing file is longer than the image, and version 2 cannot hide what it has there")
+		return m.writeZeroData(ctx, from, to-from)
 	}
 	edge := min((from+m.clusterMask)&^m.clusterMask, to)
 	if err := m.writeZeroData(ctx, from, edge-from); err != nil {
@@ -183,7 +183,6 @@ func (m *Image) preallocate(ctx context.Context, from, to int64, mode engine.Pre
 		m.refs.hint = max(hint, m.clusters(m.file.Size()))
 		defer func() { m.refs.hint = min(hint, m.refs.hint) }()
 	}
-	end := int64(0)
 	for off := from &^ m.clusterMask; off < to; {
 		s, err := m.sliceForWrite(ctx, m.sliceOf(off))
 		if err != nil {
@@ -204,14 +203,22 @@ func (m *Image) preallocate(ctx context.Context, from, to int64, mode engine.Pre
 				return err
 			}
 			host, got = c<<m.clusterBits, n
+			// The file first: entries must not lead past its end.
+			if err := m.extendFile(ctx, host+got<<m.clusterBits, mode); err != nil {
+				return m.undoAlloc(ctx, c, n, err)
+			}
 		}
 		for j := range got {
 			m.set(s, i+int(j), L2Entry(uint64(host+j<<m.clusterBits)|bitCopied), 0)
 		}
-		end = max(end, host+got<<m.clusterBits)
 		off += got << m.clusterBits
 	}
-	if m.dataFile || end <= m.file.Size() {
+	return nil
+}
+
+// extendFile makes the file at least end bytes long.
+func (m *Image) extendFile(ctx context.Context, end int64, mode engine.Prealloc) error {
+	if end <= m.file.Size() {
 		return nil
 	}
 	if mode == engine.PreallocMetadata {

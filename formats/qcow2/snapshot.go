@@ -106,7 +106,12 @@ func (m *Image) runStructural(ctx context.Context, verb func(ctx context.Context
 	if m.broken.Load() {
 		return err
 	}
-	// When this does not work the dirty bit stays, and the next writer repairs.
+	if err != nil {
+		if ferr := m.refreshFlags(ctx); ferr != nil {
+			// The flags are not known to be right: the dirty bit stays, and the next writer repairs.
+			return errors.Join(err, ferr, m.commit(ctx))
+		}
+	}
 	return errors.Join(err, m.commitAll(ctx))
 }
 

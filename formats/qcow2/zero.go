@@ -6,8 +6,8 @@ import (
 	"github.com/blkbench/blkbench/engine"
 )
 
-// WriteZeroes makes the range read as zeroes: whole subclusters by a flag, the rest as data. Version 2 has no flag: it answers
-// ErrUnsupported where NoFallback asks for it, and writes data.
+// WriteZeroes makes the range read as zeroes: whole subclusters by a flag, the rest as data. Version 2 has no flag: there clusters are
+// unmapped where no backing file would show, and else written.
 func (m *Image) WriteZeroes(ctx context.Context, off, n int64, flags engine.WriteFlags) error {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
@@ -15,7 +15,7 @@ func (m *Image) WriteZeroes(ctx context.Context, off, n int64, flags engine.Writ
 		return err
 	}
 	defer m.bitmaps.track(off, n)
-	if m.version < 3 {
+	if m.version < 3 && m.backing.Load() != nil {
 		if flags&engine.NoFallback != 0 {
 			return engine.Errf(engine.ErrUnsupported, "version 2 has no zero clusters")
 		}
@@ -29,40 +29,91 @@ func (m *Image) WriteZeroes(ctx context.Context, off, n int64, flags engine.Writ
 	}
 	unit := int64(1) << m.subBits
 	end := off + n
-	from, to := (off+unit-1)&^(unit-1), end&^(unit-1)
-	if end == m.Size() {
-		to = end
+	for off < end {
+		next := (off + unit) &^ (unit - 1)
+		stop := end &^ (unit - 1)
+		if end == m.Size() {
+			stop = end
+		}
+		var err error
+		switch {
+		case off&(unit-1) == 0 && off < stop:
+			next = stop
+			err = m.zeroRange(ctx, off, next, flags)
+		default:
+			next = min(next, end)
+			err = m.zeroEdge(ctx, off, next, flags)
+		}
+		if err != nil {
+			return err
+		}
+		off = next
 	}
-	if from >= to {
-		return m.zeroEdge(ctx, off, end, flags)
-	}
-	if err := m.zeroEdge(ctx, off, from, flags); err != nil {
-		return err
-	}
-	if err := m.zeroRange(ctx, from, to, flags); err != nil {
-		return err
-	}
-	return m.zeroEdge(ctx, to, end, flags)
+	return nil
 }
 
 func (m *Image) rawData() bool {
 	return m.dataFile && m.hdr.Autoclear&AutoclearDataRaw != 0
 }
 
-// zeroEdge zeroes a part of a subcluster. Where all of the subcluster reads as zeroes already it becomes a zero subcluster as a whole.
+// zeroEdge zeroes a part of a subcluster. Where nothing but zeroes is left of the subcluster then, it becomes a zero subcluster as a whole.
 func (m *Image) zeroEdge(ctx context.Context, off, end int64, flags engine.WriteFlags) error {
-	if off >= end {
-		return nil
-	}
-	unit := int64(1) << m.subBits
-	first, last := off&^(unit-1), min((end+unit-1)&^(unit-1), m.Size())
-	if m.rangeReadsZero(ctx, first, last) {
-		return m.zeroRange(ctx, first, last, flags)
+	whole, err := m.zeroBlank(ctx, off, end, flags&engine.MayUnmap != 0)
+	if err != nil || whole {
+		return err
 	}
 	if flags&engine.NoFallback != 0 {
 		return engine.Errf(engine.ErrUnsupported, "%#x+%d is a part of a cluster with data", off, end-off)
 	}
 	return m.writeZeroData(ctx, off, end-off)
+}
+
+// zeroBlank flags the subcluster of [off, end) as zero when it is not allocated and the rest of it reads as zeroes. Its cluster is in
+// flight meanwhile, so that no write comes in between.
+func (m *Image) zeroBlank(ctx context.Context, off, end int64, unmap bool) (done bool, err error) {
+	unit := int64(1) << m.subBits
+	first, last := off&^(unit-1), min((end+unit-1)&^(unit-1), m.Size())
+	c := off >> m.clusterBits
+	g := guestRange{c, c + 1}
+	m.mu.Lock()
+	m.await(g)
+	m.inFlight = append(m.inFlight, g)
+	m.mu.Unlock()
+	r, err := m.lookup(ctx, off, end-off)
+	done = err == nil && r.kind != kindNormal && r.kind != kindCompressed && m.extentsZero(ctx, first, off) && m.extentsZero(ctx, end, last)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.land(g)
+	if !done || m.version < 3 { // version 2 gets here without a backing file only: it reads as zeroes already
+		return done, err
+	}
+	s, err := m.sliceForWrite(context.WithoutCancel(ctx), m.sliceOf(off))
+	if err != nil {
+		return false, err
+	}
+	if m.extended {
+		sub := int((off & m.clusterMask) >> m.subBits)
+		return m.zeroSubclusters(s, m.inSlice(off), sub, sub+1), nil
+	}
+	m.zeroCluster(s, m.inSlice(off), unmap)
+	return true, nil
+}
+
+// extentsZero reports whether [from, to) is known to read as zeroes, here or below.
+func (m *Image) extentsZero(ctx context.Context, from, to int64) bool {
+	for from < to {
+		part, err := m.Extents(ctx, from, to-from, nil)
+		if err != nil {
+			return false
+		}
+		for _, e := range part {
+			if e.Flags&engine.ExtentZero == 0 {
+				return false
+			}
+			from += e.Len
+		}
+	}
+	return true
 }
 
 func (m *Image) writeZeroData(ctx context.Context, off, n int64) error {
@@ -79,6 +130,9 @@ func (m *Image) writeZeroData(ctx context.Context, off, n int64) error {
 
 // zeroRange flags whole subclusters as zero, but for parts of compressed clusters, which are written.
 func (m *Image) zeroRange(ctx context.Context, off, end int64, flags engine.WriteFlags) error {
+	if m.version < 3 {
+		return m.discardClusters(ctx, off, end, freeRequest, true)
+	}
 	for off < end {
 		var err error
 		if off, err = m.zeroUnits(context.WithoutCancel(ctx), off, end, flags&engine.MayUnmap != 0); err != nil {

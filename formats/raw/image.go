@@ -62,9 +62,9 @@ func (m *Image) Size() int64 {
 	return max(0, m.file.Size()-m.offset)
 }
 
-// ReadAt fills p from off; what lies past the end of the child is zeroes.
+// ReadAt fills p from off; what lies past the end is zeroes, also where the child goes on after a window.
 func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) error {
-	n := min(int64(len(p)), max(0, m.file.Size()-m.offset-off))
+	n := min(int64(len(p)), max(0, min(m.Size(), m.file.Size()-m.offset)-off))
 	clear(p[n:])
 	if n == 0 {
 		return nil
@@ -72,8 +72,11 @@ func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.file.ReadAt(ctx, p[:n], off+m.offset)
 }
 
-// WriteAt writes p at off.
+// WriteAt writes p at off. Of a last block that is not whole it writes what is inside: what follows is not the image's.
 func (m *Image) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
+	if !m.info.Caps.Has(engine.CapGrowable) {
+		p = p[:min(int64(len(p)), max(0, m.Size()-off))]
+	}
 	return m.file.WriteAt(ctx, p, off+m.offset, flags)
 }
 
@@ -150,6 +153,16 @@ func (m *Image) Extents(ctx context.Context, off, n int64, dst []engine.Extent) 
 		e.HostOff, e.File, e.Depth = e.Off+m.offset, m.file, 0
 	}
 	return dst, nil
+}
+
+// AllocatedSize returns the bytes of storage that the child takes.
+func (m *Image) AllocatedSize(ctx context.Context) (int64, error) {
+	if a, ok := m.file.Node().(interface {
+		AllocatedSize(ctx context.Context) (int64, error)
+	}); ok {
+		return a.AllocatedSize(ctx)
+	}
+	return 0, engine.Errf(engine.ErrUnsupported, "driver %s does not count its storage", m.file.Info().Driver)
 }
 
 // Children names the child.

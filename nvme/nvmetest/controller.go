@@ -341,7 +341,7 @@ func (f *Controller) run() {
 	}
 }
 
-func yield() { unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // step takes what the doorbells say, from every submission queue.
 func (f *Controller) step() bool {

@@ -43,8 +43,19 @@ func (f *Controller) namespace(nsid uint32) *namespace {
 	return f.ns[nsid-1]
 }
 
-// Data is the contents of a namespace, for a test to look at or change while nothing is in flight.
-func (f *Controller) Data(nsid uint32) []byte { return f.ns[nsid-1].data }
+// Data is a copy of the contents of a namespace.
+func (f *Controller) Data(nsid uint32) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return bytes.Clone(f.ns[nsid-1].data)
+}
+
+// Edit lets a test change the contents of a namespace.
+func (f *Controller) Edit(nsid uint32, change func(data []byte)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.ns[nsid-1].data)
+}
 
 func (n *namespace) span(c *Command) (slba, count uint64) {
 	return uint64(c.Dword(10)) | uint64(c.Dword(11))<<32, uint64(c.Dword(12)&0xffff) + 1

@@ -14,18 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
-// requires skips a test whose peer or place is missing, or fails it where they have to be there.
+// requires skips a test whose peer or place is missing.
 func requires(t testing.TB, ok bool, what string) {
 	t.Helper()
-	switch {
-	case ok:
-	case os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1":
-		t.Fatalf("requires %s", what)
-	default:
-		t.Skipf("requires %s", what)
-	}
+	enginetest.RequireThat(t, ok, what)
 }
 
 func program(t testing.TB, name string) string {

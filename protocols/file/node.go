@@ -75,8 +75,8 @@ func (n *Node) endNow() int64 {
 // WriteAt writes p at off, and extends a file that ends before its end.
 func (n *Node) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
 	rw := 0
-	if flags&engine.FUA != 0 && !n.flags.Cache.NoFlush {
-		rw = unix.RWF_DSYNC
+	if flags&engine.FUA != 0 {
+		rw = int(n.rwFlags(flags))
 	}
 	for len(p) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -111,14 +111,16 @@ func (n *Node) extended(end int64) {
 }
 
 // Flush makes what was written durable. After a failure every later one fails as well.
-func (n *Node) Flush(context.Context) error {
+func (n *Node) Flush(context.Context) error { return n.flush(unix.Fdatasync) }
+
+func (n *Node) flush(call func(fd int) error) error {
 	if n.flags.Cache.NoFlush {
 		return nil
 	}
 	if err := n.lost.Load(); err != nil {
 		return *err
 	}
-	_, err := retry(func() (int, error) { return 0, unix.Fdatasync(n.fd) })
+	_, err := retry(func() (int, error) { return 0, call(n.fd) })
 	if err != nil && !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EINVAL) {
 		n.flushFailed(err)
 	}
@@ -134,11 +136,31 @@ func (n *Node) flushFailed(cause error) {
 	n.lost.CompareAndSwap(nil, &err)
 }
 
-// Close gives the file back; its locks go with it. What was written is the kernel's to write out, see Flush.
+// SyncRange starts or awaits the writing back of a cached range.
+func (n *Node) SyncRange(_ context.Context, off, length int64, o engine.SyncRangeFlags) error {
+	flags := 0
+	for _, f := range [...]struct {
+		on   bool
+		flag int
+	}{
+		{o.WaitBefore, unix.SYNC_FILE_RANGE_WAIT_BEFORE},
+		{o.Write, unix.SYNC_FILE_RANGE_WRITE},
+		{o.WaitAfter, unix.SYNC_FILE_RANGE_WAIT_AFTER},
+	} {
+		if f.on {
+			flags |= f.flag
+		}
+	}
+	_, err := retry(func() (int, error) { return 0, unix.SyncFileRange(n.fd, off, length, flags) })
+	return err
+}
+
+// Close gives the file back, and its locks: these would otherwise last as long as a ring that is being torn
+// down knows the file. What was written is the kernel's to write out, see Flush.
 func (n *Node) Close() error {
 	var err error
 	if n.fd >= 0 {
-		err = unix.Close(n.fd)
+		err = errors.Join(n.setLocks(0, 0), unix.Close(n.fd))
 		n.fd = -1
 	}
 	n.disclaim()

@@ -127,15 +127,3 @@ func (n *Node) setDirect() error {
 	}
 	return nil
 }
-
-// Invalidate asks the kernel to drop what it has cached of the file, as before a measurement of the storage
-// itself.
-func (n *Node) Invalidate() error {
-	if n.device {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), unix.BLKFLSBUF, 0)
-		if errno == 0 {
-			return nil
-		}
-	}
-	return unix.Fadvise(n.fd, 0, 0, unix.FADV_DONTNEED)
-}

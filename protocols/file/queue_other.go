@@ -31,6 +31,10 @@ func (q *ringQueue) completeOther(r *engine.Request, slot uint32) bool {
 // submitOther begins what is neither a read nor a write; false if there is no room.
 func (q *ringQueue) submitOther(r *engine.Request) bool {
 	switch {
+	case !other(r.Op):
+		r.Res = -int32(unix.EFAULT) // its buffer is not where it has to be
+		q.ready.push(r)
+		return true
 	case r.Op == engine.OpFlush && q.node.flags.Cache.NoFlush,
 		r.Op == engine.OpDiscard && q.node.noPunch.Load():
 		r.Res = 0
@@ -50,7 +54,9 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 	slot := q.free[len(q.free)-1]
 	switch r.Op {
 	case engine.OpFlush:
-		s.PrepFdatasync(fd)
+		if s.PrepFdatasync(fd); r.Flags&engine.FlushMetadata != 0 {
+			s.PrepFsync(fd)
+		}
 	case engine.OpDiscard:
 		q.prepareDiscard(s, fd, r.Off, r.Len)
 	default:

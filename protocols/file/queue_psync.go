@@ -65,6 +65,10 @@ func (n *Node) serve(r *engine.Request) {
 	switch r.Op {
 	case engine.OpRead:
 		p := dma.Bytes(r.Buf, int(r.Len))
+		if p == nil {
+			err = unix.EFAULT
+			break
+		}
 		if hints := n.hints(); hints != 0 {
 			iov := [1][]byte{p}
 			k, err = retry(func() (int, error) { return unix.Preadv2(n.fd, iov[:], r.Off, int(hints)) })
@@ -74,11 +78,20 @@ func (n *Node) serve(r *engine.Request) {
 			k, err = unix.Pread(n.fd, p, r.Off)
 		}
 	case engine.OpWrite:
-		if k, err = n.pwrite(dma.Bytes(r.Buf, int(r.Len)), r.Off, int(n.rwFlags(r.Flags)|n.hints())); k > 0 {
+		p := dma.Bytes(r.Buf, int(r.Len))
+		if p == nil {
+			err = unix.EFAULT
+			break
+		}
+		if k, err = n.pwrite(p, r.Off, int(n.rwFlags(r.Flags)|n.hints())); k > 0 {
 			n.extended(r.Off + int64(k))
 		}
 	case engine.OpFlush:
-		err = n.Flush(context.Background())
+		if r.Flags&engine.FlushMetadata != 0 {
+			err = n.flush(unix.Fsync)
+		} else {
+			err = n.flush(unix.Fdatasync)
+		}
 	case engine.OpDiscard:
 		err = n.Discard(context.Background(), r.Off, int64(r.Len))
 	case engine.OpZero:

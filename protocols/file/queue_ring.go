@@ -20,10 +20,10 @@ type ringQueue struct {
 	ring    *uring.Ring
 	tag     uint64
 	fd      int32
-	flags   uint8 // of an entry: fixed file, async
-	fixed   bool  // fd is an index of the registered table
-	command bool  // the device takes discards as commands
-	rwFlags [8]uint32 // by direction, durability and its kind: see Submit
+	flags   uint8     // of an entry: fixed file, async
+	fixed   bool      // fd is an index of the registered table
+	command bool      // the device takes discards as commands
+	rwFlags [8]uint32 // of an entry, see rwIndex
 	every   int       // requests from one that is forced to a worker to the next; 0: none
 	count   int
 	free    []uint32
@@ -49,9 +49,6 @@ type arenaEntry struct {
 	slot uint16
 	have bool // registered
 }
-
-// bufferGiB is the size of a registered buffer, as a shift.
-const bufferGiB = 30
 
 // ringConfig is the ring that the node's options ask for. Leaves with the same wishes share it.
 func (n *Node) ringConfig(poll bool) uring.Config {
@@ -91,8 +88,8 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 	for i := range q.rwFlags {
 		q.rwFlags[i] = q.node.hints()
 	}
-	for i, flags := range [...]engine.WriteFlags{0, engine.FlushMetadata, engine.FUA, engine.FUA | engine.FlushMetadata} {
-		q.rwFlags[4+i] |= q.node.rwFlags(flags)
+	for _, f := range [...]engine.WriteFlags{0, engine.FUA, engine.FlushMetadata, engine.FUA | engine.FlushMetadata} {
+		q.rwFlags[rwIndex(engine.OpWrite, f)] |= q.node.rwFlags(f)
 	}
 	q.every = q.node.flags.Leaf.ForceAsync
 	q.slots = make([]*engine.Request, cfg.Depth)
@@ -179,17 +176,30 @@ func (n *Node) wholeBlocks() bool {
 	return n.info.Limits.RequestAlign >= max(n.info.Limits.LogicalBlock, 512)
 }
 
-// Submit prepares entries; Kick shows them to the kernel.
+// Submit prepares entries; Kick shows them to the kernel. A batch larger than the ring is shown in parts.
 func (q *ringQueue) Submit(reqs []*engine.Request) int {
-	n := min(len(reqs), len(q.free))
+	taken := 0
+	for taken < len(reqs) {
+		n := q.submit(reqs[taken:])
+		if n == 0 {
+			break
+		}
+		taken += n
+	}
+	return taken
+}
+
+// submit takes as many requests as there are slots for, in the queue and in the ring.
+func (q *ringQueue) submit(reqs []*engine.Request) int {
+	n := min(len(reqs), len(q.free)-q.ready.len())
 	if n > int(q.ring.Room()) {
 		n = int(q.client.MakeRoom(uint32(n)))
 	}
-	taken := uint32(0)
+	filled := uint32(0)
 	for i, r := range reqs[:n] {
-		if other(r.Op) {
-			q.ring.Take(taken)
-			taken = 0
+		if other(r.Op) || !q.knows(r) {
+			q.ring.Take(filled)
+			filled = 0
 			if !q.submitOther(r) {
 				return i
 			}
@@ -199,8 +209,8 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		slot := q.free[top]
 		q.free = q.free[:top]
 		q.slots[slot] = r
-		s := q.ring.Slot(taken)
-		taken++
+		s := q.ring.Slot(filled)
+		filled++
 		if r.Op == engine.OpNop {
 			s.Fill(uring.OpNop, 0, -1, 0, 0, 0, 0, 0, q.tag|uint64(slot))
 			continue
@@ -209,8 +219,8 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 		off, piece := r.Buf.Offset(), uint16(0)
 		e := &q.arenas[r.Buf.Arena()]
 		op := uring.OpRead
-		if e.have && off>>bufferGiB == (off+uint64(r.Len)-1)>>bufferGiB {
-			op, piece = uring.OpReadFixed, e.slot+uint16(off>>bufferGiB)
+		if e.have && off>>uring.BufferShift == (off+uint64(r.Len)-1)>>uring.BufferShift {
+			op, piece = uring.OpReadFixed, e.slot+uint16(off>>uring.BufferShift)
 		}
 		flags := q.flags
 		if q.every > 0 {
@@ -220,21 +230,33 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 			}
 		}
 		s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
-			q.rwFlags[(r.Op&1)<<2|engine.Op(r.Flags&engine.FUA)<<1|engine.Op(r.Flags&engine.FlushMetadata)>>4], piece, q.tag|uint64(slot))
+			q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
 	}
-	q.ring.Take(taken)
+	q.ring.Take(filled)
 	return n
+}
+
+// knows reports whether a request's buffer is in an arena that the queue was opened with, as it has to be.
+func (q *ringQueue) knows(r *engine.Request) bool {
+	id := int(r.Buf.Arena())
+	return id < len(q.arenas) && q.arenas[id].base != 0 || r.Op == engine.OpNop
 }
 
 // other reports operations that are neither read, write nor nop.
 func other(op engine.Op) bool { return op-engine.OpFlush <= engine.OpZero-engine.OpFlush }
 
+// rwIndex puts what decides about the flags of an entry into three bits: whether it writes, FUA and
+// FlushMetadata.
+func rwIndex(op engine.Op, flags engine.WriteFlags) uint8 {
+	return uint8(op&engine.OpWrite)<<1 | uint8(flags&engine.FUA) | uint8(flags/(engine.FlushMetadata/4))&4
+}
+
 // rwFlags are what makes a write durable, if it has to be.
 func (n *Node) rwFlags(flags engine.WriteFlags) uint32 {
-	if flags&engine.FUA == 0 && !n.flags.Cache.WriteThrough || n.flags.Cache.NoFlush {
+	switch {
+	case n.flags.Cache.NoFlush, flags&engine.FUA == 0 && !n.flags.Cache.WriteThrough:
 		return 0
-	}
-	if flags&engine.FlushMetadata != 0 {
+	case flags&engine.FlushMetadata != 0:
 		return unix.RWF_SYNC
 	}
 	return unix.RWF_DSYNC

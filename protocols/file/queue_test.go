@@ -505,3 +505,110 @@ func TestWhatCannotBeTriedGoesToAWorker(t *testing.T) {
 		}
 	})
 }
+
+// Registered memory comes in pieces of 1 GiB: requests in the second, and over the border.
+func TestBuffersBeyondOneGiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes more than 1 GiB of memory")
+	}
+	lock(t)
+	path, content := makeFile(t, t.TempDir(), 65536)
+	n := mustOpen(t, path, engine.OpenFlags{}).Node().(*Node)
+	const gib = 1 << uring.BufferShift
+	arena, err := dma.New(dma.Config{Size: gib + 1<<20, NoHuge: true})
+	requires(t, err == nil, "1 GiB of memory")
+	t.Cleanup(func() { arena.Close() })
+	buf, err := arena.Alloc(gib + 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := n.OpenQueue(ctx, engine.QueueConfig{Poller: engine.NewPoller(), Depth: 4, Arenas: []*dma.Arena{arena}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if rq, ok := q.(*ringQueue); !ok || len(rq.buffers) != 1 {
+		requires(t, false, "registered buffers")
+	}
+	for _, at := range []uint32{0, gib - 65536, gib - 4096, gib - 1, gib, gib + 4096} {
+		r := &engine.Request{Op: engine.OpRead, Len: 65536, Buf: buf.Add(at)}
+		if q.Submit([]*engine.Request{r}) != 1 {
+			t.Fatal("not taken")
+		}
+		for done := make([]*engine.Request, 1); q.Poll(done) == 0; {
+			if err := q.Wait(time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.Res != 65536 || !bytes.Equal(arena.Bytes(r.Buf, 65536), content) {
+			t.Errorf("at %#x: result %d, or other data", at, r.Res)
+		}
+	}
+}
+
+func TestBufferOutsideTheArenasIsRefused(t *testing.T) {
+	for _, w := range wishes {
+		t.Run(w.name, func(t *testing.T) {
+			path, _ := makeFile(t, t.TempDir(), 4096)
+			b := makeBed(t, path, w)
+			for _, op := range []engine.Op{engine.OpRead, engine.OpWrite} {
+				r := &engine.Request{Op: op, Len: 4096, Buf: dma.Handle(uint64(dma.MaxArenas-1) << 48)}
+				if b.do(t, r); r.Res != -int32(unix.EFAULT) {
+					t.Errorf("%s: %d, want %d", op, r.Res, -int32(unix.EFAULT))
+				}
+			}
+		})
+	}
+}
+
+// A batch larger than the ring goes in parts; completions that need no ring count as in flight until they
+// are polled.
+func TestLargeBatches(t *testing.T) {
+	for _, w := range []wish{{name: "io_uring"}, {name: "unsafe", cache: engine.Cache{NoFlush: true}}} {
+		t.Run(w.name, func(t *testing.T) {
+			lock(t)
+			path, _ := makeFile(t, t.TempDir(), 4096)
+			n := mustOpen(t, path, engine.OpenFlags{Write: true, Cache: w.cache}).Node().(*Node)
+			const depth = 1000
+			q, err := n.OpenQueue(ctx, engine.QueueConfig{Poller: engine.NewPoller(), Depth: depth})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer q.Close()
+			reqs := make([]*engine.Request, depth+1)
+			for i := range reqs {
+				reqs[i] = &engine.Request{Op: engine.OpNop}
+				if i%2 == 0 {
+					reqs[i].Op = engine.OpFlush
+				}
+			}
+			if n := q.Submit(reqs); n != depth {
+				t.Errorf("%d taken, want %d", n, depth)
+			}
+			if n := q.Submit(reqs[depth:]); n != 0 {
+				t.Errorf("%d more taken by a full queue", n)
+			}
+			seen := map[*engine.Request]int{}
+			done := make([]*engine.Request, 64)
+			for limit := time.Now().Add(20 * time.Second); len(seen) < depth; {
+				k := q.Poll(done)
+				for _, r := range done[:k] {
+					seen[r]++
+				}
+				if k == 0 {
+					if err := q.Wait(time.Second); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if time.Now().After(limit) {
+					t.Fatalf("%d of %d came back", len(seen), depth)
+				}
+			}
+			for r, n := range seen {
+				if n != 1 || r.Res != 0 {
+					t.Fatalf("%s came back %d times with %d", r.Op, n, r.Res)
+				}
+			}
+		})
+	}
+}

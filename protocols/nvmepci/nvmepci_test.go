@@ -38,7 +38,7 @@ func serve(t *testing.T, cfg nvmetest.Config) (*nvmetest.Controller, func(nsid i
 }
 
 func env(allow ...string) *engine.Env {
-	return &engine.Env{Registry: engine.NewRegistry(nvmepci.Driver()), AllowDestroy: allow}
+	return &engine.Env{Registry: engine.NewRegistry(nvmepci.Driver(), nvmepci.KernelDriver()), AllowDestroy: allow}
 }
 
 func open(t *testing.T, name string, write bool) *engine.Ref {
@@ -66,7 +66,7 @@ func TestBlockingPlane(t *testing.T) {
 				t.Fatalf("size %d", r.Size())
 			}
 			rng := rand.New(rand.NewPCG(1, uint64(nsid)))
-			model := bytes.Clone(f.Data(uint32(nsid)))
+			model := f.Data(uint32(nsid))
 			ctx := t.Context()
 			for i := range 60 {
 				off := rng.Int64N(1<<20) &^ 511
@@ -130,6 +130,12 @@ func TestConsentAndLocks(t *testing.T) {
 // poller runs f on a locked thread with a Path over ref.
 func poller(t *testing.T, ref *engine.Ref, depth int, f func(p *engine.Path, a *dma.Arena)) {
 	t.Helper()
+	pollerWith(t, ref, depth, true, f)
+}
+
+// pollerWith says whether completions are polled for down to the device.
+func pollerWith(t *testing.T, ref *engine.Ref, depth int, poll bool, f func(p *engine.Path, a *dma.Arena)) {
+	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	a, err := dma.New(dma.Config{Size: 4 << 20, Shared: true, NoHuge: true})
@@ -138,7 +144,7 @@ func poller(t *testing.T, ref *engine.Ref, depth int, f func(p *engine.Path, a *
 		return
 	}
 	defer a.Close()
-	p, err := engine.OpenPath(context.Background(), ref, engine.PathConfig{Poller: engine.NewPoller(), Depth: depth, Arenas: []*dma.Arena{a}, Poll: true})
+	p, err := engine.OpenPath(context.Background(), ref, engine.PathConfig{Poller: engine.NewPoller(), Depth: depth, Arenas: []*dma.Arena{a}, Poll: poll})
 	if err != nil {
 		t.Error(err)
 		return
@@ -151,7 +157,12 @@ func poller(t *testing.T, ref *engine.Ref, depth int, f func(p *engine.Path, a *
 
 func leafOnly(t *testing.T, p *engine.Path) {
 	t.Helper()
-	if w := p.Flattened(); len(w) != 1 || w[0] != "leaf:nvme" {
+	leafIs(t, p, "leaf:nvme")
+}
+
+func leafIs(t *testing.T, p *engine.Path, want string) {
+	t.Helper()
+	if w := p.Flattened(); len(w) != 1 || w[0] != want {
 		t.Errorf("flattened to %v", w)
 	}
 }
@@ -372,6 +383,9 @@ func TestServerGone(t *testing.T) {
 }
 
 func TestPolledPlaneAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	_, uri := serve(t, nvmetest.Config{})
 	ref := open(t, uri(1), false)
 	poller(t, ref, 32, func(p *engine.Path, a *dma.Arena) {

@@ -152,8 +152,9 @@ func (q *queue) Supports(op engine.Op) bool {
 		return q.n.discard
 	case engine.OpZero:
 		return q.n.zero
+	default:
+		return false
 	}
-	return false
 }
 
 // Submit puts requests into the submission queue, as many as it takes.

@@ -36,6 +36,9 @@ type Result struct {
 // Run runs fio with args, in a directory of its own, with json+ output.
 func Run(t *testing.T, args ...string) Result {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("requires time: fio runs for seconds")
+	}
 	fio := Require(t, "fio")
 	dir := t.TempDir()
 	args = append(args, "--output-format=json+", "--output=result.json")

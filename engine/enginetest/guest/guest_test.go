@@ -1,6 +1,7 @@
 package guest_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/blkbench/blkbench/engine/enginetest/guest"
@@ -13,6 +14,7 @@ func TestGuestNVMe(t *testing.T) {
 	}
 	const with4k = "logical_block_size=4096,physical_block_size=4096"
 	m := guest.Machine{
+		Kernel: "nvme.poll_queues=1",
 		Controllers: []guest.Controller{
 			{Serial: "PLAIN"},
 			{Serial: "MANY", Namespaces: []guest.Namespace{{Options: with4k}, {Size: 16}, {Size: 16, Options: "ms=8,pi=1"}, {Size: 16, Options: "ms=8,pi=1,mset=1"}, {Size: 16, Options: "ms=16,pi=2,mset=0,pil=1"}}},
@@ -23,7 +25,7 @@ func TestGuestNVMe(t *testing.T) {
 			{Serial: "KERNEL"},
 		},
 	}
-	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", "TestGuest"), guest.GoTest("nvme", "TestGuest"))
+	guest.Run(t, m, guest.Image{Tests: []string{"nvme", "protocols/nvmepci"}, Programs: []string{"nvme", "qemu-img"}}, guest.GoTest("protocols/nvmepci", patternOf("TestGuest"), "-test.skip=TestGuestPerf"), guest.GoTest("nvme", patternOf("TestGuest")))
 }
 
 // mediaError fails reads of one sector, for ever.
@@ -34,3 +36,25 @@ errno = "5"
 sector = "2048"
 immediately = "off"
 `
+
+var only = flag.String("guest.run", "", "run only these tests in the guest")
+
+func patternOf(p string) string {
+	if *only != "" {
+		return *only
+	}
+	return p
+}
+
+// TestGuestPerf compares our driver with QEMU's and the kernel's on one device in one boot. -guest.perf runs it.
+func TestGuestPerf(t *testing.T) {
+	if !*perf {
+		t.Skip("measures: -guest.perf")
+	}
+	job := guest.GoTest("protocols/nvmepci", "TestGuestPerf")
+	job.Env = []string{"GUEST_PERF=1"}
+	guest.Run(t, guest.Machine{Controllers: []guest.Controller{{Serial: "PLAIN"}}},
+		guest.Image{Tests: []string{"protocols/nvmepci"}, Programs: []string{"qemu-img", "fio"}}, job)
+}
+
+var perf = flag.Bool("guest.perf", false, "measure in the guest")

@@ -16,9 +16,9 @@ import (
 const maxRetries = 5
 
 // run sends a command, and again where the specification allows it. NVMe Base 2.0d §3.3.3.2.1, "CRD"
-func (n *node) run(ctx context.Context, cmd nvme.Command, data, meta []byte) error {
+func (n *space) run(ctx context.Context, cmd nvme.Command, data, meta []byte) error {
 	for try := 0; ; try++ {
-		_, err := n.h.ctrl.IO(ctx, &cmd, data, meta)
+		_, err := n.admin.IO(ctx, &cmd, data, meta)
 		var status *nvme.StatusError
 		if err == nil || !errors.As(err, &status) || !status.Status.Retryable() || try == maxRetries {
 			return failure(err)
@@ -32,8 +32,8 @@ func (n *node) run(ctx context.Context, cmd nvme.Command, data, meta []byte) err
 }
 
 // retryDelay is what the controller asks for, or a little more every time where it does not say.
-func (n *node) retryDelay(s nvme.Status, try int) time.Duration {
-	id := n.h.ctrl.Identity()
+func (n *space) retryDelay(s nvme.Status, try int) time.Duration {
+	id := n.id
 	if crd := s.CRD(); crd != 0 {
 		return time.Duration([]uint16{0, id.CRDT1, id.CRDT2, id.CRDT3}[crd]) * 100 * time.Millisecond
 	}
@@ -41,7 +41,7 @@ func (n *node) retryDelay(s nvme.Status, try int) time.Duration {
 }
 
 // ReadAt reads whole blocks.
-func (n *node) ReadAt(ctx context.Context, p []byte, off int64) error {
+func (n *space) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return n.each(p, off, func(part []byte, slba uint64, count uint32) error {
 		data, meta := n.wire(part, count)
 		if err := n.run(ctx, n.readWrite(nvme.OpRead, slba, count, 0), data, meta); err != nil {
@@ -53,7 +53,7 @@ func (n *node) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 // WriteAt writes whole blocks.
-func (n *node) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
+func (n *space) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
 	return n.each(p, off, func(part []byte, slba uint64, count uint32) error {
 		data, meta := n.wire(part, count)
 		n.spread(data, part)
@@ -69,7 +69,7 @@ func fua(f engine.WriteFlags) nvme.IOFlags {
 }
 
 // each cuts a range where MDTS and the namespace's boundary want it cut.
-func (n *node) each(p []byte, off int64, do func(part []byte, slba uint64, count uint32) error) error {
+func (n *space) each(p []byte, off int64, do func(part []byte, slba uint64, count uint32) error) error {
 	for slba := uint64(off) >> n.shift; len(p) > 0; {
 		count := n.ns.Span(slba, uint64(len(p))>>n.shift)
 		size := int(count) << n.shift
@@ -81,7 +81,7 @@ func (n *node) each(p []byte, off int64, do func(part []byte, slba uint64, count
 	return nil
 }
 
-func (n *node) readWrite(op uint8, slba uint64, count uint32, flags nvme.IOFlags) nvme.Command {
+func (n *space) readWrite(op uint8, slba uint64, count uint32, flags nvme.IOFlags) nvme.Command {
 	cmd := nvme.ReadWrite(op, n.ns.NSID, slba, count, n.flags|flags)
 	if n.flags != 0 {
 		cmd.SetProtection(uint32(slba), 0, 0)
@@ -91,7 +91,7 @@ func (n *node) readWrite(op uint8, slba uint64, count uint32, flags nvme.IOFlags
 
 // wire is the data buffer as the device sees it, and a metadata buffer where one is needed. Metadata that is no
 // protection information has no meaning here: it is written as zeroes, and read to nowhere.
-func (n *node) wire(part []byte, count uint32) (data, meta []byte) {
+func (n *space) wire(part []byte, count uint32) (data, meta []byte) {
 	switch {
 	case n.ns.WireBlock() != n.ns.BlockSize:
 		return make([]byte, count*n.ns.WireBlock()), nil
@@ -102,7 +102,7 @@ func (n *node) wire(part []byte, count uint32) (data, meta []byte) {
 }
 
 // strip takes the blocks out of a buffer with metadata between them, spread is its inverse.
-func (n *node) strip(part, data []byte) {
+func (n *space) strip(part, data []byte) {
 	if len(part) == len(data) {
 		return
 	}
@@ -112,7 +112,7 @@ func (n *node) strip(part, data []byte) {
 	}
 }
 
-func (n *node) spread(data, part []byte) {
+func (n *space) spread(data, part []byte) {
 	if len(part) == len(data) {
 		return
 	}
@@ -123,15 +123,15 @@ func (n *node) spread(data, part []byte) {
 }
 
 // Flush empties the volatile write cache. Without one there is nothing to do. NVMe Base 2.0d §7.1
-func (n *node) Flush(ctx context.Context) error {
-	if !n.h.ctrl.Identity().VolatileWriteCache() {
+func (n *space) Flush(ctx context.Context) error {
+	if !n.id.VolatileWriteCache() {
 		return nil
 	}
 	return n.run(ctx, nvme.Flush(n.ns.NSID), nil, nil)
 }
 
 // Discard deallocates. NVM Command Set 1.0d §3.2.3
-func (n *node) Discard(ctx context.Context, off, size int64) error {
+func (n *space) Discard(ctx context.Context, off, size int64) error {
 	if !n.discard {
 		return engine.Errf(engine.ErrUnsupported, "the controller has no Dataset Management command (ONCS)")
 	}
@@ -140,7 +140,7 @@ func (n *node) Discard(ctx context.Context, off, size int64) error {
 }
 
 // WriteZeroes writes zeroes without sending them. NVM Command Set 1.0d §3.2.8
-func (n *node) WriteZeroes(ctx context.Context, off, size int64, flags engine.WriteFlags) error {
+func (n *space) WriteZeroes(ctx context.Context, off, size int64, flags engine.WriteFlags) error {
 	if !n.zero {
 		return engine.Errf(engine.ErrUnsupported, "the controller has no Write Zeroes command (ONCS)")
 	}
@@ -159,7 +159,7 @@ func (n *node) WriteZeroes(ctx context.Context, off, size int64, flags engine.Wr
 }
 
 // zeroes is the command: of protection information only PRACT has a meaning for it.
-func (n *node) zeroes(slba uint64, count uint32, f nvme.IOFlags) nvme.Command {
+func (n *space) zeroes(slba uint64, count uint32, f nvme.IOFlags) nvme.Command {
 	cmd := nvme.ReadWrite(nvme.OpWriteZeroes, n.ns.NSID, slba, count, n.flags&nvme.PRAct|f)
 	if n.flags != 0 {
 		cmd.SetProtection(uint32(slba), 0, 0)
@@ -168,7 +168,7 @@ func (n *node) zeroes(slba uint64, count uint32, f nvme.IOFlags) nvme.Command {
 }
 
 // Extents says that everything is data at its own place: a namespace does not tell more without reading.
-func (n *node) Extents(_ context.Context, off, size int64, dst []engine.Extent) ([]engine.Extent, error) {
+func (n *space) Extents(_ context.Context, off, size int64, dst []engine.Extent) ([]engine.Extent, error) {
 	return append(dst, engine.Extent{
 		Off: off, Len: size, HostOff: off, Flags: engine.ExtentData | engine.ExtentAllocated | engine.ExtentOffset,
 	}), nil

@@ -1,0 +1,51 @@
+package enginetest
+
+import (
+	"testing"
+
+	"github.com/blkbench/blkbench/engine"
+)
+
+// toyNodes are the nodes that the suites are tested with.
+func toyNodes() map[string]NodeConfig {
+	disk := func(cfg DiskConfig) func(t testing.TB, size int64) *engine.Ref {
+		return func(t testing.TB, size int64) *engine.Ref {
+			cfg.Size = size
+			_, ref := cfg.Open(t)
+			return ref
+		}
+	}
+	all := DiskConfig{Discard: true, Zero: true, FUA: true}
+	growable, blocks := all, all
+	growable.Growable = true
+	blocks.Limits = engine.Limits{RequestAlign: 512, MemAlign: 64, MaxTransfer: 64 << 10, MaxZero: 32 << 10, MaxDiscard: 16 << 10, DiscardAlign: 4096}
+	growing := blocks
+	growing.Growable = true
+	readOnly := all
+	readOnly.ReadOnly = true
+	return map[string]NodeConfig{
+		"plain":     {Open: disk(DiskConfig{}), Writable: true, Size: 1<<20 + 77},
+		"growable":  {Open: disk(growable), Writable: true, Growable: true, ResizeUnit: 1},
+		"blocks":    {Open: disk(blocks), Writable: true, Size: 1<<20 + 512},
+		"growing":   {Open: disk(growing), Writable: true, Growable: true, ResizeUnit: 1, Size: 1<<20 + 3},
+		"read only": {Open: disk(readOnly), Size: 100_000},
+		"shuffle": {
+			Open: func(t testing.TB, size int64) *engine.Ref {
+				const block = 4096
+				size = (size + block - 1) / block * block
+				room := 2 * size
+				_, data := DiskConfig{Size: 4 * room}.Open(t)
+				s := NewShuffle(t, ShuffleConfig{Size: room, Block: block, Data: data})
+				s.size.Store(size)
+				return engine.NewRef(s, engine.OpenFlags{Write: true, Discard: true})
+			},
+			Writable: true, SizeUnit: 4096, ResizeUnit: 4096,
+		},
+	}
+}
+
+func TestNodeSuite(t *testing.T) {
+	for name, cfg := range toyNodes() {
+		t.Run(name, func(t *testing.T) { Node(t, cfg) })
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package nvmepci_test
+
+const raceEnabled = false
