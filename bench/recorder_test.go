@@ -29,7 +29,7 @@ type recorder struct {
 	opens     int
 	closes    int
 	open      int
-	mostOpen  int
+	moved     func(delta int) // opened and closed
 }
 
 type recorded struct {
@@ -66,6 +66,9 @@ func recorders(t *testing.T, prepare func(name string, r *recorder)) (*engine.Re
 			}
 			r.opens++
 			r.open++
+			if r.moved != nil {
+				r.moved(1)
+			}
 			return r, nil
 		}, func(context.Context, *engine.CreateRequest, *engine.NoOptions) error { return nil })
 	return engine.NewRegistry(d), all
@@ -174,6 +177,9 @@ func (r *recorder) Close() error {
 	defer r.mu.Unlock()
 	r.closes++
 	r.open--
+	if r.moved != nil {
+		r.moved(-1)
+	}
 	return nil
 }
 
