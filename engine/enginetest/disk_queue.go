@@ -123,12 +123,12 @@ func (q *diskQueue) Submit(reqs []*engine.Request) int {
 		if !q.Supports(r.Op) && r.Op > engine.OpWrite {
 			_ = q.d.fault("%s submitted to a queue that has none", r.Op)
 		}
-		e := &inDisk{r: r}
-		if len(q.spare) > 0 {
-			e = q.spare[len(q.spare)-1]
-			q.spare = q.spare[:len(q.spare)-1]
-			*e = inDisk{r: r}
+		if len(q.spare) == 0 {
+			q.spare = append(q.spare, new(inDisk))
 		}
+		e := q.spare[len(q.spare)-1]
+		q.spare = q.spare[:len(q.spare)-1]
+		*e = inDisk{r: r}
 		if !q.b.Manual && (!q.b.Shuffle || q.rng.IntN(2) == 0) {
 			q.execute(e)
 		}

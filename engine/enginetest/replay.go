@@ -37,6 +37,7 @@ type ReplayConfig struct {
 	Runs  int // histories; 0 means 1
 	// Polled skips nothing when nil; it is told what the Path has done, to assert that the ways that matter were taken.
 	Polled func(s engine.PathStats)
+	Arena  dma.Config // what buffers are in; Size is filled in
 }
 
 // Plane is one of the two ways into a graph.
@@ -220,7 +221,9 @@ var stepOps = [...]engine.Op{
 func (r *replayer) openPath(t testing.TB) error {
 	depth := max(1, r.cfg.Depth/2) // less than a batch, so that Submit takes fewer at times
 	slot := int(r.cfg.MaxLen+4095) &^ 4095
-	a, err := dma.New(dma.Config{Size: r.cfg.Depth * (slot + 4096), NoHuge: true})
+	ac := r.cfg.Arena
+	ac.Size, ac.NoHuge = r.cfg.Depth*(slot+4096), true
+	a, err := dma.New(ac)
 	if err != nil {
 		return err
 	}
