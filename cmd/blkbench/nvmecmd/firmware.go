@@ -91,6 +91,6 @@ func fwCommit(ctx context.Context, c *call, o *fwCommitOptions) error {
 	if reset != "" {
 		fmt.Fprintf(c.out, ", but firmware requires %s", reset)
 	}
-	fmt.Fprintf(c.out, "\nMultiple Update Detected (MUD) Value: %d\n", cp.DW0&3)
+	fmt.Fprintf(c.out, "\nMultiple Update Detected (MUD) Value: %d\n", cp.DW0)
 	return nil
 }

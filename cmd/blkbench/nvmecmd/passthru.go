@@ -83,14 +83,13 @@ func (c *call) passthru(ctx context.Context, o *passthruOptions, kind, name stri
 		}
 	}
 	data, meta := bytes.Repeat([]byte{o.Prefill}, int(o.Len)), bytes.Repeat([]byte{o.Prefill}, int(o.MetaLen))
-	if direction&nvme.HostToController != 0 && o.Len > 0 {
-		if err := c.fill(o.Input, data); err != nil {
+	if direction&nvme.HostToController != 0 {
+		// On the standard input the metadata comes first.
+		if err := c.fill(o.Metadata, meta); err != nil {
 			return err
 		}
-		if o.Metadata != "" {
-			if err := c.fill(o.Metadata, meta); err != nil {
-				return err
-			}
+		if err := c.fill(o.Input, data); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := deadline(ctx, o.Timeout)

@@ -115,10 +115,8 @@ func (c *call) transfer(ctx context.Context, o *rwOptions, op uint8, allow *cons
 		if err := c.fill(o.Data, data); err != nil {
 			return err
 		}
-		if o.Metadata != "" {
-			if err := c.fill(o.Metadata, meta); err != nil {
-				return err
-			}
+		if err := c.fill(o.Metadata, meta); err != nil {
+			return err
 		}
 	}
 	cmd := nvme.ReadWrite(op, nsid, o.Start, uint32(o.Count)+1, o.flags()|nvme.IOFlags(o.DirType&0xf)<<20)
