@@ -41,7 +41,7 @@ func newAsyncCheckers(w *worker) *asyncCheckers {
 // check is one thread; it has verifiers of its own.
 func (a *asyncCheckers) check() {
 	runtime.LockOSThread() // not unlocked: the thread's affinity ends with it
-	if _, err := pin(a.w.job.Verify.AsyncCPUs); err != nil {
+	if err := pin(a.w.job.Verify.AsyncCPUs); err != nil {
 		a.w.run.warn("%s: verify_async_cpus: %v", a.w.job.Name, err)
 	}
 	own := map[*checked]*verify.Verifier{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
@@ -213,8 +214,8 @@ func (c *checking) judge(f *verify.Fault) {
 		if err != nil {
 			w.run.warn("%s: verify_dump: %v", j.Name, err)
 		}
-		for _, n := range names {
-			text += "; kept as " + n
+		if len(names) > 0 {
+			text += "; kept as " + strings.Join(names, " and ")
 		}
 	}
 	if c.first == nil {
@@ -346,11 +347,10 @@ func (c *checking) fromSeed(x *checked, from, to uint64, expect func(uint64) ver
 
 // asWriter turns the generator of a reading job into that of the job that wrote.
 func asWriter(c *gen.Config) {
-	switch c.Pattern {
-	case gen.SeqRead:
-		c.Pattern = gen.SeqWrite
-	case gen.RandRead:
+	if c.Pattern.Random() {
 		c.Pattern = gen.RandWrite
+	} else {
+		c.Pattern = gen.SeqWrite
 	}
 	c.Sizes[gen.Write], c.Align[gen.Write] = c.Sizes[gen.Read], c.Align[gen.Read]
 	c.Dist[gen.Write], c.SeqPercent[gen.Write] = c.Dist[gen.Read], c.SeqPercent[gen.Read]

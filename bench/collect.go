@@ -70,12 +70,17 @@ func (c *collector) main() {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	liveAt, statusAt := time.Now(), time.Now().Add(c.run.cfg.StatusEvery)
+	clockAt := time.Now().Add(time.Second)
 	for {
 		select {
 		case <-c.quit:
 			return
 		case now := <-tick.C:
 			c.drain()
+			if now.After(clockAt) {
+				clockAt = now.Add(time.Second)
+				c.run.clock.Discipline()
+			}
 			if c.run.cfg.Live != nil && now.After(liveAt) {
 				liveAt = now.Add(max(c.run.cfg.LiveEvery, 100*time.Millisecond))
 				select {

@@ -12,22 +12,19 @@ import (
 	"github.com/blkbench/blkbench/bench/fiojob"
 )
 
-// pin restricts the calling thread to the CPUs given and returns how to undo it.
-func pin(cpus []int) (undo func(), err error) {
+// pin restricts the calling thread to the CPUs given; none means all.
+func pin(cpus []int) error {
 	if len(cpus) == 0 {
-		return func() {}, nil
+		return nil
 	}
-	var before, set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return nil, err
-	}
+	var set unix.CPUSet
 	for _, c := range cpus {
 		set.Set(c)
 	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("cpus_allowed %v: %w", cpus, err)
+		return fmt.Errorf("cpus_allowed %v: %w", cpus, err)
 	}
-	return func() { _ = unix.SchedSetaffinity(0, &before) }, nil
+	return nil
 }
 
 // priority sets nice value, I/O priority and NUMA policy of the calling thread. The thread ends with the worker, so nothing is undone.

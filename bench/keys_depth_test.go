@@ -136,8 +136,11 @@ func TestMemHugeTakesHugePages(t *testing.T) {
 
 func TestHeapStaysQuietInTheLoop(t *testing.T) {
 	for _, args := range [][]string{
-		{"--rw=randread", "--iodepth=1"}, {"--rw=randrw", "--iodepth=32"}, {"--rw=randwrite", "--iodepth=8", "--fsync=16"},
-		{"--rw=randread", "--iodepth=8", "--rate_iops=10000000"}, {"--rw=randwrite", "--iodepth=8", "--serialize_overlap=1"},
+		{"--rw=randread", "--iodepth=1"},
+		{"--rw=randrw", "--iodepth=32"},
+		{"--rw=randwrite", "--iodepth=8", "--fsync=16"},
+		{"--rw=randread", "--iodepth=8", "--rate_iops=10000000"},
+		{"--rw=randwrite", "--iodepth=8", "--serialize_overlap=1"},
 	} {
 		o := runLeaf(t, &leaf{quiet: true}, append(args, "--number_ios=200000")...).must(t)
 		j := &o.Jobs[0]

@@ -211,6 +211,7 @@ func TestVerifyBacklogReadsBackInBetween(t *testing.T) {
 		case engine.OpWrite:
 			writes++
 			most = max(most, writes-reads)
+		default:
 		}
 	}
 	if reads != 256 || writes != 256 || most > 16+4 {

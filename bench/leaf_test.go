@@ -26,7 +26,6 @@ type leaf struct {
 	opened  func() // on the job's thread
 	answer  func(r *engine.Request) int32
 	quiet   bool // notes nothing
-	limit   int  // completions a poll
 	content func(p []byte, off int64)
 	write   func(p []byte, off int64)
 	hold    func(r *engine.Request) bool // true: not yet complete

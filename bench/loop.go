@@ -375,12 +375,13 @@ func (w *worker) look(now int64) {
 // handOver gives the interval to the collector, if that has brought the last one back.
 func (w *worker) handOver(now int64) {
 	w.seal(now)
-	next, handed := w.hand.Offer(w.iv)
-	if handed {
-		for d := range w.sum {
-			w.sum[d].ios += w.iv.dir[d].ios
-			w.sum[d].bytes += w.iv.dir[d].bytes
-		}
+	sum := w.sum
+	for d := range sum { // once it is handed over it is the collector's
+		sum[d].ios += w.iv.dir[d].ios
+		sum[d].bytes += w.iv.dir[d].bytes
+	}
+	if next, handed := w.hand.Offer(w.iv); handed {
+		w.sum = sum
 		w.iv = next
 		w.iv.from = now
 	}

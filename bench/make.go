@@ -21,14 +21,8 @@ func (w *worker) makeOne() (made, error) {
 		if w.traits.syncs && w.syncDue() {
 			return madeOne, nil
 		}
-		if w.check != nil && w.check.due(&w.step) {
-			// what the backlog wants read back comes first
-		} else if w.pacing.active {
-			if m := w.pacing.draw(w); m != madeOne {
-				return m, nil
-			}
-		} else if !w.src.next(&w.step) {
-			return madeEnd, nil
+		if m := w.draw(); m != madeOne {
+			return m, nil
 		}
 		w.hasStep = true
 	}
@@ -83,6 +77,18 @@ func (w *worker) makeOne() (made, error) {
 		}
 	}
 	return madeOne, nil
+}
+
+// draw finds the next step. What the backlog of verification wants read back comes first.
+func (w *worker) draw() made {
+	switch {
+	case w.check != nil && w.check.due(&w.step):
+	case w.pacing.active:
+		return w.pacing.draw(w)
+	case !w.src.next(&w.step):
+		return madeEnd
+	}
+	return madeOne
 }
 
 // take fills a free request with a step.

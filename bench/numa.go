@@ -27,7 +27,7 @@ func memoryPolicy(c *fiojob.CPU) error {
 			}
 			cpus = append(cpus, more...)
 		}
-		if _, err := pin(cpus); err != nil {
+		if err := pin(cpus); err != nil {
 			return err
 		}
 	}

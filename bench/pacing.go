@@ -31,7 +31,6 @@ type pacing struct {
 	drawn               bool // want and other stand for the request to come
 	due                 int64
 	rebegin             bool // the controller's window begins once the queue has drained
-	found               bool
 }
 
 // rateLook is how often minimum rates and windows are judged.

@@ -184,7 +184,7 @@ func (r *run) gaveUp(now int64) bool {
 func (r *run) schedule() error {
 	for i := 0; i < len(r.workers); {
 		k := i + 1
-		for k < len(r.workers) && !(r.workers[k].job.Order.Stonewall && r.workers[k].job.Clone == 0) {
+		for k < len(r.workers) && (!r.workers[k].job.Order.Stonewall || r.workers[k].job.Clone > 0) {
 			k++
 		}
 		r.batches = append(r.batches, r.workers[i:k])

@@ -107,15 +107,18 @@ func minBlock(j *fiojob.Job) int64 {
 
 // describeEngine says in words which way the I/O goes.
 func describeEngine(j *fiojob.Job, ref *engine.Ref) string {
-	d := ref.Info().Driver
-	if d == "null-co" {
+	layers, path := layersOf(ref)
+	d := layers[0]
+	f := ref.Flags().Leaf
+	switch {
+	case d == "null-co":
 		return "null"
-	}
-	if ref.Flags().Leaf.Engine == "psync" {
+	case path == "":
+		return d
+	case f.Engine == "psync":
 		return d + ", psync"
 	}
 	s := d + ", io_uring"
-	f := ref.Flags().Leaf
 	if !f.NoFixedBufs {
 		s += ", registered buffers"
 	}

@@ -173,7 +173,7 @@ func (w *worker) setFailure(err error) {
 // setup opens everything before the group starts, so that the measured window has I/O in it and nothing else.
 func (w *worker) setup() error {
 	j := w.job
-	if _, err := pin(j.CPU.Allowed); err != nil {
+	if err := pin(j.CPU.Allowed); err != nil {
 		return err
 	}
 	if err := priority(&j.CPU); err != nil {

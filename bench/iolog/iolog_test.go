@@ -50,8 +50,16 @@ func TestVersion2(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Entry{
-		{Action: Add}, {Action: Add, File: 1}, {Action: Open}, {Action: Wait, Off: 500}, {Action: Read, Off: 4096, Len: 512},
-		{Action: Write, File: 1, Len: 8192}, {Action: DataSync, File: 1}, {Action: Trim, Off: 65536, Len: 4096}, {Action: Sync}, {Action: Close},
+		{Action: Add},
+		{Action: Add, File: 1},
+		{Action: Open},
+		{Action: Wait, Off: 500},
+		{Action: Read, Off: 4096, Len: 512},
+		{Action: Write, File: 1, Len: 8192},
+		{Action: DataSync, File: 1},
+		{Action: Trim, Off: 65536, Len: 4096},
+		{Action: Sync},
+		{Action: Close},
 	}
 	if !slices.Equal(all, want) {
 		t.Errorf("got %+v", all)

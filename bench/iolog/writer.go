@@ -44,8 +44,9 @@ func (w *Writer) Write(e *Entry) error {
 		b = append(b, ' ')
 		b = strconv.AppendInt(b, e.Len, 10)
 	}
-	w.buf = append(b, '\n')
-	_, err := w.out.Write(w.buf)
+	b = append(b, '\n')
+	w.buf = b
+	_, err := w.out.Write(b)
 	return err
 }
 
