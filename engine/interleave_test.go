@@ -131,7 +131,7 @@ func (x *explorer) run() error {
 		}
 		x.width = append(x.width, len(could))
 		a := could[x.choices[step]]
-		if last != nil && a != last && !last.ended && !(last.blocked != nil && last.blocked()) {
+		if last != nil && a != last && !last.ended && (last.blocked == nil || !last.blocked()) {
 			x.preemptions++
 		}
 		x.trace = append(x.trace, a.name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,12 +109,7 @@ func (q *diskQueue) Supports(op engine.Op) bool {
 	if q.b.Ops == nil {
 		return true
 	}
-	for _, o := range q.b.Ops {
-		if o == op {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(q.b.Ops, op)
 }
 
 // Submit implements engine.Queue.

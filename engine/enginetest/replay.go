@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -331,8 +332,8 @@ func (t *trial) run(f func() error) (err error) {
 		err = errors.Join(append(t.errs, err)...)
 	}()
 	defer func() {
-		for i := len(t.cleanups) - 1; i >= 0; i-- {
-			t.cleanups[i]()
+		for _, v := range slices.Backward(t.cleanups) {
+			v()
 		}
 	}()
 	defer func() {

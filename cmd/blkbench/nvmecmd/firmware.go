@@ -46,7 +46,7 @@ func fwDownload(ctx context.Context, c *call, o *fwDownloadOptions) error {
 		cmd := nvme.Command{Opcode: nvme.OpFirmwareDownload, CDW10: uint32(len(part)/4 - 1), CDW11: o.Offset + uint32(off/4)}
 		_, err := c.dev.Commands.Admin(ctx, &cmd, part)
 		status, ok := errors.AsType[*nvme.StatusError](err)
-		if err != nil && !(ok && o.Ignore && statusOf(status) == statusOverlap) {
+		if err != nil && (!ok || !o.Ignore || statusOf(status) != statusOverlap) {
 			return fmt.Errorf("firmware at byte %d: %w", off, err)
 		}
 		if o.Progress {

@@ -304,8 +304,10 @@ func effects(t *testing.T, dev string) {
 	at := func(block int) string { return must("", fmt.Sprintf("read DEV -s %d -c 15 -z %d", block, size)) }
 	zero := strings.Repeat("\x00", size)
 	// Without the serial number, or with a wrong one, nothing happens.
-	for _, line := range []string{"write DEV -s 0 -c 15 -z 8192", "write-zeroes DEV -c 15", "dsm DEV -s 0 -b 16 -d", "copy DEV -d 64 -s 0 -b 15", "format DEV -l 0",
-		"io-passthru DEV -o 1 -l 512 -n 1", "sanitize DEV -a 2", "delete-ns DEV", "admin-passthru DEV -o 0x80 -n 1"} {
+	for _, line := range []string{
+		"write DEV -s 0 -c 15 -z 8192", "write-zeroes DEV -c 15", "dsm DEV -s 0 -b 16 -d", "copy DEV -d 64 -s 0 -b 15", "format DEV -l 0",
+		"io-passthru DEV -o 1 -l 512 -n 1", "sanitize DEV -a 2", "delete-ns DEV", "admin-passthru DEV -o 0x80 -n 1",
+	} {
 		consents := []string{"", " --allow-destroy=PLAIN"}
 		if strings.HasPrefix(dev, "nvme:") {
 			consents = consents[1:] // one boot of a controller each: the rest is the same code

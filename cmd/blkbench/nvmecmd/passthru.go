@@ -135,8 +135,17 @@ func (c *call) showPassthru(o *passthruOptions) {
 		name string
 		v    uint32
 	}{
-		{"cdw2", o.CDW2}, {"cdw3", o.CDW3}, {"data_len", o.Len}, {"metadata_len", o.MetaLen}, {"cdw10", o.CDW10},
-		{"cdw11", o.CDW11}, {"cdw12", o.CDW12}, {"cdw13", o.CDW13}, {"cdw14", o.CDW14}, {"cdw15", o.CDW15}, {"timeout_ms", o.Timeout},
+		{"cdw2", o.CDW2},
+		{"cdw3", o.CDW3},
+		{"data_len", o.Len},
+		{"metadata_len", o.MetaLen},
+		{"cdw10", o.CDW10},
+		{"cdw11", o.CDW11},
+		{"cdw12", o.CDW12},
+		{"cdw13", o.CDW13},
+		{"cdw14", o.CDW14},
+		{"cdw15", o.CDW15},
+		{"timeout_ms", o.Timeout},
 	} {
 		fmt.Fprintf(c.out, "%-12s : %08x\n", d.name, d.v)
 	}

@@ -166,7 +166,7 @@ func (o *rwOptions) checkSize() error {
 // moves whole blocks.
 func (c *call) buffers(o *rwOptions, ns *nvme.IdentifyNamespace) (data, meta []byte) {
 	block := uint64(ns.Format().DataSize())
-	if ns.Extended() && !(ns.Format().MS == nvme.ProtectionSize && ns.ProtectionType() != 0 && o.PRInfo&8 != 0) {
+	if ns.Extended() && (ns.Format().MS != nvme.ProtectionSize || ns.ProtectionType() == 0 || o.PRInfo&8 == 0) {
 		block += uint64(ns.Format().MS)
 	}
 	size := o.DataSize

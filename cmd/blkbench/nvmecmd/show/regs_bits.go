@@ -98,7 +98,8 @@ var registerLines = map[string]func(v uint64, r *nvme.Registers) []line{
 	},
 	"cmbmsc": func(v uint64, _ *nvme.Registers) []line {
 		return []line{
-			{"Controller Base Address         (CBA):", fmt.Sprintf("%x", v>>12)}, {"Controller Memory Space Enable (CMSE):", fmt.Sprint(v >> 1 & 1)},
+			{"Controller Base Address         (CBA):", fmt.Sprintf("%x", v>>12)},
+			{"Controller Memory Space Enable (CMSE):", fmt.Sprint(v >> 1 & 1)},
 			{"Capabilities Registers Enabled  (CRE):", "CMBLOC and CMBSZ registers are " + bitText(v, 0, "NOT enabled", "enabled")},
 		}
 	},
