@@ -159,6 +159,14 @@ func (b *graceBed) collect() {
 	b.d.due = nil
 }
 
+// wakeups does the rounds that the domain is woken for.
+func (b *graceBed) wakeups() {
+	for len(b.d.wake) > 0 {
+		<-b.d.wake
+		b.collect()
+	}
+}
+
 // collector looks what is due whenever it is woken, as the domain's goroutine does, until all others have ended.
 func (b *graceBed) collector() {
 	b.x.actor("collect", func(a *actor) {
@@ -582,7 +590,7 @@ func TestGraceBusyPath(t *testing.T) {
 				if b.path.InFlight() != 1 {
 					t.Fatalf("%d requests in flight", b.path.InFlight())
 				}
-				b.collect()
+				b.wakeups()
 			}
 			if !ran {
 				t.Error("a barrier does not pass a Path that is busy all the time")
@@ -601,20 +609,14 @@ func TestGraceDozeWakesDomain(t *testing.T) {
 	b.path.Poll(done)
 	synced := make(chan struct{})
 	b.d.enqueue(deferred{pathsOnly: true, done: synced})
-	for len(b.d.wake) > 0 {
-		<-b.d.wake
-		b.collect()
-	}
+	b.wakeups()
 	select {
 	case <-synced:
 		t.Fatal("a busy Path was not waited for")
 	default:
 	}
 	b.path.doze()
-	for len(b.d.wake) > 0 {
-		<-b.d.wake
-		b.collect()
-	}
+	b.wakeups()
 	select {
 	case <-synced:
 	default:
@@ -629,27 +631,34 @@ func TestGraceDozeHoldsWalk(t *testing.T) {
 	b.d.step = nil
 	b.mapper.run, b.mapper.miss = 512, true
 	b.path.free = b.path.free[:1]
-	// The first run misses alone: the second is another stage's question once the slow lane has given the piece back.
 	r, done := &Request{Op: OpRead, Len: 1024}, make([]*Request, 1)
 	b.path.startWalkFor(r, 512)
 	b.path.doze()
-	b.d.Defer(func() { b.freed[0] = true })
+	exchanged := false
+	b.d.Defer(func() { exchanged = true })
 	b.collect()
-	if b.freed[0] {
+	if exchanged {
 		t.Error("deferred work has run under a walk that is not at its end")
 	}
 	q := <-b.path.lane.ch
 	q.Res = int32(q.Len)
 	b.path.lane.finish(q)
-	for range 4 {
-		b.path.Poll(done)
-		for len(b.leaf.queue.taken) > b.leaf.queue.released {
-			b.leaf.queue.release()
-		}
+	b.path.Poll(done) // the walk goes on, to the leaf
+	if n := len(b.leaf.queue.taken); n != 1 {
+		t.Fatalf("%d requests at the leaf after the sleep", n)
 	}
+	b.mapper.place.Store(placeSize)
+	b.d.Defer(func() { b.freed[0] = true })
+	b.path.Poll(done)
 	b.collect()
-	if b.err != nil || b.path.InFlight() != 0 || !b.freed[0] {
-		t.Errorf("in the end: %v, %d in flight, freed %v", b.err, b.path.InFlight(), b.freed[0])
+	if b.freed[0] {
+		t.Error("deferred work has run while a request that looked up after the sleep is at the leaf")
+	}
+	b.leaf.queue.release()
+	b.path.Poll(done)
+	b.wakeups()
+	if b.err != nil || b.path.InFlight() != 0 || !b.freed[0] || !exchanged {
+		t.Errorf("in the end: %v, %d in flight, freed %v, %v", b.err, b.path.InFlight(), b.freed[0], exchanged)
 	}
 }
 
