@@ -27,7 +27,7 @@ func explainRegister(w io.Writer, key string, v uint64, r *nvme.Registers) {
 }
 
 // tight are the registers whose explanation has no empty line behind.
-var tight = map[string]bool{"crto": true, "bpinfo": true, "bprsel": true, "bpmbl": true}
+var tight = map[string]bool{"crto": true, "bpinfo": true, "bprsel": true, "bpmbl": true, "pmrcap": true, "pmrctl": true, "pmrsts": true, "pmrebs": true, "pmrswtp": true}
 
 func bitText(v uint64, bit uint, off, on string) string {
 	if v>>bit&1 != 0 {
@@ -230,7 +230,7 @@ func explainPMRSTS(v uint64, _ *nvme.Registers) []line {
 func explainPMREBS(v uint64, _ *nvme.Registers) []line {
 	return []line{
 		{"PMR Elasticity Buffer Size Base  (PMRWBZ):", fmt.Sprintf("%x", v>>8)},
-		{"Read Bypass Behavior                  (RBB):", "memory reads not conflicting with memory writes in the PMR Elasticity Buffer " +
+		{"Read Bypass Behavior                     :", "memory reads not conflicting with memory writes in the PMR Elasticity Buffer " +
 			bitText(v, 4, "MAY", "SHALL") + " bypass those memory writes"},
 		{"PMR Elasticity Buffer Size Units (PMRSZU):", pick(v&0xf, "Bytes", "One KB", "One MB", "One GB", "Reserved")},
 	}
