@@ -170,7 +170,7 @@ func TestPathKeepsFlagsOfReferences(t *testing.T) {
 	}
 	t.Run("read-only", func(t *testing.T) {
 		for _, op := range []engine.Op{engine.OpWrite, engine.OpZero, engine.OpDiscard} {
-			if _, err := write(t, engine.OpenFlags{}, enginetest.DiskConfig{Zero: true, Discard: true}, engine.Request{Op: op}); !errors.Is(err, engine.ErrReadOnly) {
+			if _, err := write(t, engine.OpenFlags{}, enginetest.DiskConfig{Zero: true, Discard: true, FUA: true}, engine.Request{Op: op}); !errors.Is(err, engine.ErrReadOnly) {
 				t.Errorf("%s: %v", op, err)
 			}
 		}
@@ -192,7 +192,7 @@ func TestPathKeepsFlagsOfReferences(t *testing.T) {
 	})
 	t.Run("detect-zeroes", func(t *testing.T) {
 		flags := engine.OpenFlags{Write: true, DetectZeroes: engine.DetectOn}
-		d, err := write(t, flags, enginetest.DiskConfig{Zero: true}, engine.Request{Op: engine.OpWrite})
+		d, err := write(t, flags, enginetest.DiskConfig{Zero: true, FUA: true}, engine.Request{Op: engine.OpWrite})
 		if err != nil || d.Zeroings() != 1 {
 			t.Errorf("%d writes of zeroes, %v", d.Zeroings(), err)
 		}
