@@ -39,5 +39,8 @@
 //   - Unaligned parts of a discard are ignored, and whole clusters inside it are discarded.
 //   - A compressed write over an allocated cluster replaces it; QEMU refuses.
 //   - Enabled bitmaps are marked in use at the first write, not at open.
+//   - A version 2 image without a backing file unmaps what is zeroed, as QEMU does; with one, zeroes are written.
+//   - Holes are left inside new clusters at the end of the file, where QEMU provides the space.
+//   - Amending and resizing wait for writes, not for Paths: no Path may be under way in what goes.
 //   - Refcount blocks are placed in the range that they describe where that is possible.
 package qcow2

@@ -45,6 +45,7 @@ type Image struct {
 	tables   map[int64]struct{} // clusters of active L2 tables and of refcount blocks, see overlap.go
 	bitmaps  bitmapState
 	writable bool
+	blind    bool // opened for its metadata only: guest data is out of reach
 	lazy     bool // refcounts are written when the image is closed
 	closed   bool
 	trim     bool // the file is to be cut behind the last cluster in use

@@ -128,7 +128,8 @@ func (m *Image) sliceHost(e L1Entry, no int64) int64 {
 func (m *Image) insert(ctx context.Context, s *slice) error {
 	c := &m.cache
 	for len(c.ring) >= c.limit {
-		if !m.evict() {
+		// With half of the slices clean, the hand finds one within a few steps.
+		if 2*len(c.dirty) >= c.limit || !m.evict() {
 			if err := m.writeBack(ctx); err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ type run struct {
 
 // Map answers from memory. Reads are answered for all but compressed clusters, writes for allocated clusters that are referenced once.
 func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
-	if m.crypt != nil || (op == engine.OpWrite && !m.fastWrite.Load()) {
+	if m.crypt != nil || m.blind || (op == engine.OpWrite && !m.fastWrite.Load()) {
 		return engine.Mapping{}, false
 	}
 	r, ok := m.find(off, n)

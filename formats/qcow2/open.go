@@ -50,6 +50,7 @@ func load(ctx context.Context, p Parts) (*Image, error) {
 	if p.Data != nil {
 		m.data = p.Data
 	}
+	m.blind = h.CryptMethod != CryptNone || (m.dataFile && p.Data == nil)
 	m.sizeCaches()
 	if err := m.loadTables(ctx); err != nil {
 		return nil, err
@@ -165,6 +166,9 @@ func (m *Image) openForWriting(ctx context.Context, p *Parts) error {
 	return nil
 }
 
+// errBlind is what guest data answers when an image was opened for its metadata only.
+var errBlind = engine.Errf(engine.ErrUnsupported, "the image was opened for its metadata only")
+
 // mayFastWrite reports whether the image's make lets writes go in place through Map.
 func (m *Image) mayFastWrite() bool {
 	return m.writable && m.cfg.FastWrites && m.crypt == nil && !m.broken.Load()
@@ -174,6 +178,9 @@ func (m *Image) mayFastWrite() bool {
 func (m *Image) beforeChange(ctx context.Context) error {
 	if err := m.checkWritable(); err != nil {
 		return err
+	}
+	if m.blind {
+		return errBlind
 	}
 	if m.bitmaps.tracking.Load() && !m.bitmaps.inUse.Load() {
 		return m.markBitmaps(ctx)

@@ -45,6 +45,9 @@ func (m *Image) invalid(ctx context.Context, off int64, r run) error {
 
 // ReadAt fills p from off.
 func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if m.blind {
+		return errBlind
+	}
 	for len(p) > 0 {
 		r, err := m.lookup(ctx, off, int64(len(p)))
 		if err != nil {

@@ -44,7 +44,13 @@ func (c *checker) compare(ctx context.Context) error {
 			}
 			want := c.want.at(k)
 			if k >= end && want == 0 {
-				continue // counted, and past the end of the file: no space is lost
+				// Counted, and past the end of the file: no space is lost, and there is no finding. But the file may grow over it.
+				if have > 0 && c.fixes(have, 0) {
+					if err := m.addRef(ctx, k, -int64(have)); err != nil {
+						return err
+					}
+				}
+				continue
 			}
 			if have > 0 {
 				c.last = max(c.last, k)

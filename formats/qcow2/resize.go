@@ -77,6 +77,11 @@ func (m *Image) grow(ctx context.Context, old, size int64, o engine.ResizeOption
 			return err
 		}
 	}
+	if o.ReadZero {
+		if err := m.zeroTail(ctx, old, size); err != nil {
+			return err
+		}
+	}
 	// What shows up must not be the backing file's content behind the old end.
 	if b := m.backing.Load(); b != nil && b.Size() > old && size > old {
 		if err := m.zeroNew(ctx, old, min(size, (b.Size()+m.clusterMask)&^m.clusterMask)); err != nil {
@@ -84,6 +89,19 @@ func (m *Image) grow(ctx context.Context, old, size int64, o engine.ResizeOption
 		}
 	}
 	return m.setSize(ctx, size)
+}
+
+// zeroTail zeroes what the last cluster holds behind the old end: an image that was once longer has data there, which QEMU shows again.
+func (m *Image) zeroTail(ctx context.Context, old, size int64) error {
+	end := min(size, (old+m.clusterMask)&^m.clusterMask)
+	if old >= end {
+		return nil
+	}
+	r, err := m.lookup(ctx, old, end-old)
+	if err != nil || (r.kind != kindNormal && r.kind != kindCompressed) {
+		return err
+	}
+	return m.writeZeroData(ctx, old, end-old)
 }
 
 // zeroNew makes [from, to), which lies past the old end, read as zeroes over a backing file.
