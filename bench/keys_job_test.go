@@ -307,6 +307,10 @@ func TestStatusIsCorrectWhileRunning(t *testing.T) {
 		t.Fatalf("%d states in 700 ms", len(seen))
 	}
 	before := uint64(0)
+	// On a busy machine the first states come before the first I/O.
+	for len(seen) > 0 && seen[0].Jobs[0].Dir[0].IOs*seen[0].Jobs[0].Dir[1].IOs == 0 {
+		seen = seen[1:]
+	}
 	for _, r := range append(seen, last) {
 		j := &r.Jobs[0]
 		for _, d := range j.Dir[:2] {

@@ -163,11 +163,12 @@ func (l *leaf) count(op engine.Op) int {
 	return n
 }
 
-// quietly tries something that goes by real time a few times: on a busy machine a thread may not get to run when it should.
+// quietly tries something that goes by real time until it holds, at most for half a minute: on a busy machine a thread may not get to run
+// when it should.
 func quietly(t *testing.T, try func() error) {
 	t.Helper()
 	var err error
-	for range 8 {
+	for began := time.Now(); time.Since(began) < 30*time.Second; {
 		if err = try(); err == nil {
 			return
 		}

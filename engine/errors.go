@@ -64,16 +64,17 @@ func (e *Error) Error() string {
 		sep()
 		b.WriteString(e.Kind.Error())
 	}
-	if e.Cause != nil && !errors.Is(e.Cause, e.Kind) {
+	if e.Cause != nil && e.Cause != e.Kind { //nolint:errorlint // the kind itself says nothing more; a cause that wraps it does
 		sep()
 		b.WriteString(e.Cause.Error())
 	}
 	return b.String()
 }
 
-// causeSaysKind avoids "no space left: no space left on device".
+// causeSaysKind avoids "no space left: no space left on device" and "corrupt: l2 table: corrupt: …".
 func causeSaysKind(cause, kind error) bool {
-	return strings.HasPrefix(strings.ToLower(cause.Error()), kind.Error())
+	text := strings.ToLower(cause.Error())
+	return strings.HasPrefix(text, kind.Error()) || strings.Contains(text, ": "+kind.Error()+": ")
 }
 
 // Unwrap gives both the kind and the cause to errors.Is and errors.As.

@@ -336,6 +336,7 @@ func (g *gate) look(s uint64) bool {
 
 // goBusy is called before look-ups. The leaf gate's last barrier is an old one after a pause; that is the safe side.
 func (p *Path) goBusy() {
+	p.domain.yield()
 	p.leaf.enter(p.leaf.seen)
 	p.domain.yield()
 }

@@ -48,16 +48,21 @@ func (l *slowLane) work() {
 	defer l.wg.Done()
 	for r := range l.ch {
 		r.execute(l)
-		for {
-			head := l.done.Load()
-			r.next = head
-			if l.done.CompareAndSwap(head, r) {
-				break
-			}
+		l.finish(r)
+	}
+}
+
+// finish hands a request back to the Path.
+func (l *slowLane) finish(r *Request) {
+	for {
+		head := l.done.Load()
+		r.next = head
+		if l.done.CompareAndSwap(head, r) {
+			break
 		}
-		if l.asleep.Load() != 0 {
-			l.ring()
-		}
+	}
+	if l.asleep.Load() != 0 {
+		l.ring()
 	}
 }
 

@@ -29,6 +29,15 @@
 // RawSyscall6: it does not give up the processor and costs no scheduler bookkeeping. One that waits is a
 // Syscall6. Interruption by a signal is normal (the Go runtime preempts with SIGURG) and never an error.
 //
+// A signal that is pending while the kernel wants to start a worker makes it cancel what waits for that
+// worker: a completion with ECANCELED that nobody asked for means "again", as EINTR does.
+//
+// # Waiting
+//
+// A thread waits in its own ring, for one completion or for several ([Ring.WaitN]). What others wait for by
+// poll(2) is an event descriptor ([Reactor.EventFD]), not the ring's: with DEFER_TASKRUN nobody who polls
+// that hears of a completion. The other way round, a [Watch] lets an event descriptor end the ring's wait.
+//
 // # Degrading
 //
 // New asks for SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, TASKRUN_FLAG, SUBMIT_ALL, NO_SQARRAY and

@@ -41,10 +41,10 @@ func (f *completeFile) commit() error {
 	}
 	err := errors.Join(f.Chmod(0o644), f.Close())
 	if err == nil {
-		err = os.Rename(f.File.Name(), f.name)
+		err = os.Rename(f.Name(), f.name)
 	}
 	if err != nil {
-		os.Remove(f.File.Name())
+		os.Remove(f.Name())
 	}
 	return err
 }
@@ -53,7 +53,7 @@ func (f *completeFile) commit() error {
 func (f *completeFile) discard() {
 	f.Close()
 	if f.temp {
-		os.Remove(f.File.Name())
+		os.Remove(f.Name())
 	}
 }
 

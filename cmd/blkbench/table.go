@@ -34,8 +34,8 @@ temporary file, about 20 s, removed afterwards.
 Otherwise it takes what fio takes: job files, and every key of a job as a flag (--rw=randread or --rw randread). --name starts a job; keys before
 the first --name hold for all. A target is a path, a block device, null-co://, or a graph (driver=…,file.driver=… or json:{…}).
 
-A key that is known and not supported is refused by name, as is an unknown one; --lenient makes that a warning. Block devices that hold data
-are written to only when they are named by --allow-destroy.
+A key that is known and not supported is refused by name, as is an unknown one; --lenient makes that a warning. Block devices are written
+to only when they are named by --allow-destroy; mounted ones, swap and the root device never are.
 
 Ctrl-C ends the measurement and prints the report of what was measured; SIGUSR1 prints the state.`
 

@@ -33,11 +33,13 @@ type Disk struct {
 	cfg  DiskConfig
 	size atomic.Int64
 
-	mu      sync.RWMutex
-	data    []byte
-	closed  bool
-	flushes int
-	open    []*diskQueue
+	mu       sync.RWMutex
+	data     []byte
+	closed   bool
+	flushes  int
+	discards int
+	zeroings int
+	open     []*diskQueue
 
 	failFlush atomic.Pointer[unix.Errno]
 	queues    atomic.Int32
@@ -89,6 +91,20 @@ func (d *Disk) Flushes() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.flushes
+}
+
+// Discards returns how many discards there were.
+func (d *Disk) Discards() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.discards
+}
+
+// Zeroings returns how many writes of zeroes without data there were.
+func (d *Disk) Zeroings() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.zeroings
 }
 
 // FailFlush makes the next flush fail, by either plane.
@@ -236,6 +252,7 @@ func (d *Disk) Discard(_ context.Context, off, n int64) error {
 }
 
 func (d *Disk) discard(off, n int64) error {
+	d.discards++
 	unit := int64(max(d.cfg.Limits.DiscardAlign, d.cfg.Limits.RequestAlign))
 	switch {
 	case !d.cfg.Discard || d.cfg.ReadOnly:
@@ -264,6 +281,7 @@ func (d *Disk) WriteZeroes(_ context.Context, off, n int64, flags engine.WriteFl
 }
 
 func (d *Disk) zero(off, n int64) error {
+	d.zeroings++
 	unit := int64(max(d.cfg.Limits.ZeroAlign, d.cfg.Limits.RequestAlign))
 	switch {
 	case !d.cfg.Zero || d.cfg.ReadOnly:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,12 +109,7 @@ func (q *diskQueue) Supports(op engine.Op) bool {
 	if q.b.Ops == nil {
 		return true
 	}
-	for _, o := range q.b.Ops {
-		if o == op {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(q.b.Ops, op)
 }
 
 // Submit implements engine.Queue.
@@ -123,12 +119,12 @@ func (q *diskQueue) Submit(reqs []*engine.Request) int {
 		if !q.Supports(r.Op) && r.Op > engine.OpWrite {
 			_ = q.d.fault("%s submitted to a queue that has none", r.Op)
 		}
-		e := &inDisk{r: r}
-		if len(q.spare) > 0 {
-			e = q.spare[len(q.spare)-1]
-			q.spare = q.spare[:len(q.spare)-1]
-			*e = inDisk{r: r}
+		if len(q.spare) == 0 {
+			q.spare = append(q.spare, new(inDisk))
 		}
+		e := q.spare[len(q.spare)-1]
+		q.spare = q.spare[:len(q.spare)-1]
+		*e = inDisk{r: r}
 		if !q.b.Manual && (!q.b.Shuffle || q.rng.IntN(2) == 0) {
 			q.execute(e)
 		}

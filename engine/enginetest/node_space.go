@@ -74,7 +74,7 @@ func (r *nodeRun) loose(off, n int64) {
 func (r *nodeRun) extents() {
 	r.scan()
 	if r.cfg.Writable {
-		for i := int64(0); i < 8; i++ {
+		for i := range int64(8) {
 			off := i * r.size() / 8
 			r.write(off, min(r.size()/16+i, r.size()-off), 0, uint64(i)+1)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type ReplayConfig struct {
 	Runs  int // histories; 0 means 1
 	// Polled skips nothing when nil; it is told what the Path has done, to assert that the ways that matter were taken.
 	Polled func(s engine.PathStats)
+	Arena  dma.Config // what buffers are in; Size is filled in
 }
 
 // Plane is one of the two ways into a graph.
@@ -220,7 +222,9 @@ var stepOps = [...]engine.Op{
 func (r *replayer) openPath(t testing.TB) error {
 	depth := max(1, r.cfg.Depth/2) // less than a batch, so that Submit takes fewer at times
 	slot := int(r.cfg.MaxLen+4095) &^ 4095
-	a, err := dma.New(dma.Config{Size: r.cfg.Depth * (slot + 4096), NoHuge: true})
+	ac := r.cfg.Arena
+	ac.Size, ac.NoHuge = r.cfg.Depth*(slot+4096), true
+	a, err := dma.New(ac)
 	if err != nil {
 		return err
 	}
@@ -328,8 +332,8 @@ func (t *trial) run(f func() error) (err error) {
 		err = errors.Join(append(t.errs, err)...)
 	}()
 	defer func() {
-		for i := len(t.cleanups) - 1; i >= 0; i-- {
-			t.cleanups[i]()
+		for _, v := range slices.Backward(t.cleanups) {
+			v()
 		}
 	}()
 	defer func() {

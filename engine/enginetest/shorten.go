@@ -49,7 +49,7 @@ func removeBatches(h *History, fails func(History) bool) {
 
 func removeSteps(h *History, fails func(History) bool) {
 	for b := len(*h) - 1; b >= 0; b-- {
-		for s := len((*h)[b]) - 1; s >= 0; s-- {
+		for s := range slices.Backward((*h)[b]) {
 			c := slices.Clone(*h)
 			c[b] = slices.Delete(slices.Clone(c[b]), s, s+1)
 			fails(c)

@@ -42,6 +42,7 @@ type Shuffle struct {
 	rng     *rand.Rand
 	flushes atomic.Int64
 	moved   atomic.Int64
+	retired sync.WaitGroup // backing children that are being closed
 }
 
 // A table entry: how the block is stored, and its place in the data child, in blocks.
@@ -380,7 +381,9 @@ func (s *Shuffle) finishMove(block int64, moving uint64) {
 func (s *Shuffle) SwapBacking(ref *engine.Ref) {
 	old := s.backing.Swap(ref)
 	engine.GraphChanged()
+	s.retired.Add(1)
 	old.Retire(func(err error) {
+		defer s.retired.Done()
 		if err != nil {
 			s.t.Error(err)
 		}
@@ -392,6 +395,7 @@ func (s *Shuffle) Close() error {
 	if err := s.cfg.Data.Domain().Barrier(context.Background()); err != nil {
 		return err
 	}
+	s.retired.Wait()
 	err := s.cfg.Data.Close()
 	if b := s.backing.Load(); b != nil {
 		if e := b.Close(); err == nil {

@@ -49,3 +49,35 @@ func TestNodeSuite(t *testing.T) {
 		t.Run(name, func(t *testing.T) { Node(t, cfg) })
 	}
 }
+
+func TestQueueSuite(t *testing.T) {
+	disk := func(cfg DiskConfig) func(t testing.TB, size int64) *engine.Ref {
+		return func(t testing.TB, size int64) *engine.Ref {
+			cfg.Size = size
+			_, ref := cfg.Open(t)
+			return ref
+		}
+	}
+	all := DiskConfig{Discard: true, Zero: true, FUA: true}
+	lively, small, plain, blocks := all, all, all, all
+	lively.Queue = QueueBehaviour{Shuffle: true, Short: 0.2, Seed: 1}
+	small.Queue = QueueBehaviour{Room: 3, Shuffle: true}
+	plain.Queue = QueueBehaviour{NoEvents: true, Ops: []engine.Op{}}
+	blocks.Limits = engine.Limits{RequestAlign: 4096, MemAlign: 512, MaxTransfer: 16 << 10}
+	held := func(t testing.TB, size int64) (*engine.Ref, func(int)) {
+		cfg := all
+		cfg.Size, cfg.Queue = size, QueueBehaviour{Manual: true}
+		d, ref := cfg.Open(t)
+		return ref, d.Release
+	}
+	for name, cfg := range map[string]QueueConfig{
+		"simple": {Open: disk(all), Held: held, Size: 1<<20 + 77},
+		"lively": {Open: disk(lively), Size: 1<<20 + 77},
+		"small":  {Open: disk(small), Room: 3},
+		"plain":  {Open: disk(plain), Depth: 1},
+		"blocks": {Open: disk(blocks), Depth: 33},
+		"mapped": {Open: toyNodes()["shuffle"].Open},
+	} {
+		t.Run(name, func(t *testing.T) { Queue(t, cfg) })
+	}
+}

@@ -147,7 +147,7 @@ func (e bitmapEntry) offset() int64 { return int64(e & offsetMask) }
 func (e bitmapEntry) ones() bool { return e&offsetMask == 0 && e&1 != 0 }
 
 func (e bitmapEntry) valid(clusterMask int64) bool {
-	reserved := uint64(^uint64(offsetMask)) &^ 1
+	reserved := ^uint64(offsetMask) &^ 1
 	if e.offset() != 0 {
 		reserved |= 1
 	}

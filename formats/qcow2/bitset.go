@@ -60,17 +60,6 @@ func (s *bitset) set(from, to int64) {
 	}
 }
 
-// get returns a bit.
-func (s *bitset) get(n int64) bool {
-	no := n / s.pageBits
-	if s.ones[no] {
-		return true
-	}
-	p := s.pages[no]
-	i := n % s.pageBits
-	return p != nil && p[i/8]>>(i%8)&1 != 0
-}
-
 // resize changes the number of bits; new ones are zero.
 func (s *bitset) resize(bits int64) {
 	if bits < s.bits {

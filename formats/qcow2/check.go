@@ -99,9 +99,7 @@ func (c *checker) run(ctx context.Context) error {
 	if err := c.count(ctx); err != nil {
 		return err
 	}
-	if err := c.checkBlocks(ctx); err != nil {
-		return err
-	}
+	c.checkBlocks()
 	if c.res.CheckErrors > 0 {
 		return nil // not everything was counted: nothing can be said, and nothing repaired
 	}
@@ -112,7 +110,7 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	c.res.ImageEndOffset = (c.last + 1) << m.clusterBits
-	if !m.writable || !(c.o.FixErrors || c.o.FixLeaks) {
+	if !m.writable || (!c.o.FixErrors && !c.o.FixLeaks) {
 		return nil
 	}
 	if err := m.commit(ctx); err != nil {
@@ -274,7 +272,7 @@ func (c *checker) countL2(ctx context.Context, off int64, u *l2Used) error {
 			continue
 		}
 		hostOff := e.Offset()
-		if hostOff == 0 && !(m.dataFile && e.Copied()) {
+		if hostOff == 0 && (!m.dataFile || !e.Copied()) {
 			if bm.Allocated() != 0 {
 				c.corrupt("ERROR: Unallocated cluster with non-zero subcluster allocation map; L2 entry %x", uint64(e))
 			}
@@ -375,12 +373,12 @@ func (c *checker) countBitmaps(ctx context.Context) error {
 }
 
 // checkBlocks counts the refcount blocks; each must be aligned, inside the file and referenced once.
-func (c *checker) checkBlocks(ctx context.Context) error {
+func (c *checker) checkBlocks() {
 	m := c.m
 	if m.hdr.RefcountTableClusters == 0 {
 		c.corrupt("ERROR: no refcount table")
 		c.rebuild = true
-		return nil
+		return
 	}
 	for no, w := range m.refs.table {
 		if w == 0 {
@@ -406,5 +404,4 @@ func (c *checker) checkBlocks(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }

@@ -203,11 +203,11 @@ func faultOnce(t *testing.T, base []byte, k int, lasting, reads bool, verb func(
 	ro := engine.NewRef(&logNode{data: node.data}, engine.OpenFlags{})
 	h, err := ReadHeader(ctx, ro, false)
 	if err != nil {
-		return node.fired, fmt.Errorf("after %v: %w", verr, err)
+		return node.fired, fmt.Errorf("after %w: %w", verr, err)
 	}
 	m2, err := New(ctx, Parts{Header: h, File: ro, Config: DefaultConfig()})
 	if err != nil {
-		return node.fired, fmt.Errorf("after %v: %w", verr, err)
+		return node.fired, fmt.Errorf("after %w: %w", verr, err)
 	}
 	var lines []string
 	res, err := m2.Check(ctx, engine.CheckOptions{Report: func(s string) { lines = append(lines, s) }})
@@ -215,11 +215,11 @@ func faultOnce(t *testing.T, base []byte, k int, lasting, reads bool, verb func(
 		return node.fired, err
 	}
 	if res.CheckErrors > 0 || (res.Corruptions > 0 && m2.hdr.Incompatible&IncompatDirty == 0) {
-		return node.fired, fmt.Errorf("after %v: %+v: %v", verr, res, lines)
+		return node.fired, fmt.Errorf("after %w: %+v: %v", verr, res, lines)
 	}
 	b := make([]byte, m2.Size())
 	if err := m2.ReadAt(ctx, b, 0); err != nil {
-		return node.fired, fmt.Errorf("after %v: %w", verr, err)
+		return node.fired, fmt.Errorf("after %w: %w", verr, err)
 	}
 	return node.fired, nil
 }

@@ -49,8 +49,9 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 			return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
 		}
 		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
+	default:
+		return engine.Mapping{}, false
 	}
-	return engine.Mapping{}, false
 }
 
 func (m *Image) dataChild() uint16 {
@@ -125,8 +126,8 @@ func (m *Image) findExtended(s *slice, off, n int64) (run, bool) {
 	subSize := int64(1) << m.subBits
 	e, bm := L2Entry(atomic.LoadUint64(&s.words[2*i])), Subclusters(atomic.LoadUint64(&s.words[2*i+1]))
 	r := run{kind: m.classify(e, bm, sub), entry: e, copied: e.Copied(), foreign: s.foreign}
-	switch {
-	case r.kind == kindCompressed || r.kind == kindInvalid:
+	switch r.kind {
+	case kindCompressed, kindInvalid:
 		r.n = m.clusterSize - within
 	default:
 		if r.kind.hasHost() {

@@ -2,11 +2,10 @@ package qcow2
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
-
-	"os"
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
@@ -60,6 +59,7 @@ func TestReplay(t *testing.T) {
 	small.PassDiscardRequest = true
 	slow := DefaultConfig()
 	slow.FastWrites = false
+	scratchDir = t.TempDir()
 	const size = 400<<10 + 512*3
 	for _, c := range []struct {
 		name   string
@@ -120,7 +120,7 @@ func TestReplay(t *testing.T) {
 							if err := r.Close(); err != nil {
 								return err
 							}
-							return peerCheck(t, disk)
+							return peerCheck(disk)
 						},
 					}
 				},
@@ -138,10 +138,13 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// scratchDir is TestReplay's: its trials have no folders of their own.
+var scratchDir string
+
 // peerCheck lets qemu-img check what is on a toy disk, where it is installed.
-func peerCheck(t testing.TB, disk *enginetest.Disk) error {
-	dir, err := os.MkdirTemp("", "qcow2")
-	if err != nil {
+func peerCheck(disk *enginetest.Disk) error {
+	dir := filepath.Join(scratchDir, fmt.Sprintf("%p", disk))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)

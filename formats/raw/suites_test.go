@@ -66,3 +66,22 @@ func TestNode(t *testing.T) {
 		})
 	}
 }
+
+func TestQueue(t *testing.T) {
+	all := enginetest.DiskConfig{Discard: true, Zero: true, FUA: true, Queue: enginetest.QueueBehaviour{Shuffle: true, Short: 0.1}}
+	blocks := all
+	blocks.Limits = engine.Limits{RequestAlign: 512, MemAlign: 64, MaxTransfer: 64 << 10, DiscardAlign: 4096}
+	for name, c := range map[string]enginetest.QueueConfig{
+		"whole":            {Open: over(all, raw.Config{Size: -1}, false)},
+		"window":           {Open: over(all, raw.Config{Offset: 12345, Size: 1}, false)},
+		"window of blocks": {Open: over(blocks, raw.Config{Offset: 12345, Size: 1}, false), Allocates: true},
+		"aligned window":   {Open: over(blocks, raw.Config{Offset: 8192, Size: 1}, false)},
+		"probed":           {Open: over(all, raw.Config{Size: -1}, true)},
+		"probed blocks":    {Open: over(blocks, raw.Config{Size: -1}, true)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.Size = 512<<10 + 77
+			enginetest.Queue(t, c)
+		})
+	}
+}

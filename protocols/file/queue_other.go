@@ -47,11 +47,35 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 			return true
 		}
 	}
+	slot := q.free[len(q.free)-1]
+	q.zeroing[slot] = zeroState{}
+	if !q.begin(r, slot) {
+		return false
+	}
+	q.free = q.free[:len(q.free)-1]
+	q.slots[slot] = r
+	return true
+}
+
+// begin fills an entry for a request that has a slot; false if there is no room.
+func (q *ringQueue) begin(r *engine.Request, slot uint32) bool {
+	if !other(r.Op) {
+		s := q.client.SQE()
+		if s == nil {
+			return false
+		}
+		if r.Op == engine.OpNop {
+			s.PrepNop()
+			s.UserData = q.tag | uint64(slot)
+		} else {
+			q.fill(s, r, slot)
+		}
+		return true
+	}
 	s, fd, fixed := q.aux(r.Op != engine.OpFlush)
 	if s == nil {
 		return false
 	}
-	slot := q.free[len(q.free)-1]
 	switch r.Op {
 	case engine.OpFlush:
 		if s.PrepFdatasync(fd); r.Flags&engine.FlushMetadata != 0 {
@@ -60,16 +84,24 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 	case engine.OpDiscard:
 		q.prepareDiscard(s, fd, r.Off, r.Len)
 	default:
-		q.zeroing[slot] = zeroState{}
 		q.prepareZero(s, fd, r, slot)
 	}
 	if fixed && s.Op != uring.OpNop {
 		s.SetFixedFile()
 	}
 	s.UserData = q.tag | uint64(slot)
-	q.free = q.free[:len(q.free)-1]
-	q.slots[slot] = r
 	return true
+}
+
+// goOn begins the next steps, and other tries, of what is under way.
+func (q *ringQueue) goOn() {
+	for k := len(q.again); k > 0; k = len(q.again) {
+		slot := q.again[k-1]
+		if !q.begin(q.slots[slot], slot) {
+			return
+		}
+		q.again = q.again[:k-1]
+	}
 }
 
 // cmdDiscard is BLOCK_URING_CMD_DISCARD, Linux 6.12. Source: include/uapi/linux/blkdev.h.

@@ -26,6 +26,7 @@ type ringQueue struct {
 	rwFlags [8]uint32 // of an entry, see rwIndex
 	every   int       // requests from one that is forced to a worker to the next; 0: none
 	count   int
+	odd     uint64 // bits of an offset in an arena that a registered buffer must not have
 	free    []uint32
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
@@ -34,7 +35,8 @@ type ringQueue struct {
 
 	zeroing []zeroState // by slot: requests of several steps
 	zeroes  arenaEntry  // what zeroes are written from
-	again   []uint32    // slots whose next step is to be begun
+	again   []uint32    // slots whose next step, or another try, is to be begun
+	vain    int         // spurious results since the last real one
 	err     error       // of a Kick that Poll made
 
 	poller  *engine.Poller
@@ -108,6 +110,10 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 		} else {
 			q.note("the file is not registered: %v", err)
 		}
+	}
+	if lim := q.node.info.Limits; q.node.flags.Cache.Direct {
+		// Linux 6.1 wants every page's part of a registered buffer to be whole blocks.
+		q.odd = uint64(lim.RequestAlign - 1)
 	}
 	if !q.node.nowait() {
 		// The kernel would try each entry in vain before it gives it to a worker.
@@ -215,25 +221,29 @@ func (q *ringQueue) submit(reqs []*engine.Request) int {
 			s.Fill(uring.OpNop, 0, -1, 0, 0, 0, 0, 0, q.tag|uint64(slot))
 			continue
 		}
-		// Reads and writes differ by one in both of the kernel's pairs of operations.
-		off, piece := r.Buf.Offset(), uint16(0)
-		e := &q.arenas[r.Buf.Arena()]
-		op := uring.OpRead
-		if e.have && off>>uring.BufferShift == (off+uint64(r.Len)-1)>>uring.BufferShift {
-			op, piece = uring.OpReadFixed, e.slot+uint16(off>>uring.BufferShift)
-		}
-		flags := q.flags
-		if q.every > 0 {
-			if q.count++; q.count == q.every {
-				q.count = 0
-				flags |= uring.SQEAsync
-			}
-		}
-		s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
-			q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
+		q.fill(s, r, slot)
 	}
 	q.ring.Take(filled)
 	return n
+}
+
+// fill writes the entry of a read or write. These differ by one in both of the kernel's pairs of operations.
+func (q *ringQueue) fill(s *uring.SQE, r *engine.Request, slot uint32) {
+	off, piece := r.Buf.Offset(), uint16(0)
+	e := &q.arenas[r.Buf.Arena()]
+	op := uring.OpRead
+	if e.have && off&q.odd == 0 && off>>uring.BufferShift == (off+uint64(r.Len)-1)>>uring.BufferShift {
+		op, piece = uring.OpReadFixed, e.slot+uint16(off>>uring.BufferShift)
+	}
+	flags := q.flags
+	if q.every > 0 {
+		if q.count++; q.count == q.every {
+			q.count = 0
+			flags |= uring.SQEAsync
+		}
+	}
+	s.Fill(op+uring.Op(r.Op), flags, q.fd, e.base+off, r.Len, uint64(r.Off),
+		q.rwFlags[rwIndex(r.Op, r.Flags)], piece, q.tag|uint64(slot))
 }
 
 // knows reports whether a request's buffer is in an arena that the queue was opened with, as it has to be.
@@ -277,9 +287,6 @@ func (n *Node) hints() uint32 {
 	return flags
 }
 
-// Submit shifts this flag down to 1.
-var _ = [1]struct{}{}[engine.FlushMetadata>>4-1]
-
 // Kick is one system call for all leaves of the reactor.
 func (q *ringQueue) Kick() error {
 	if err := q.err; err != nil {
@@ -306,6 +313,10 @@ func (q *ringQueue) Poll(done []*engine.Request) int {
 			slot := uint32(e.UserData)
 			r := q.slots[slot]
 			r.Res = e.Res
+			if e.Res < 0 && q.spurious(e.Res) {
+				q.again = append(q.again, slot)
+				continue
+			}
 			if r.Op == engine.OpWrite {
 				if end := r.Off + int64(r.Res); end > q.node.size.Load() && r.Res > 0 {
 					q.node.extended(end)
@@ -322,11 +333,33 @@ func (q *ringQueue) Poll(done []*engine.Request) int {
 			break
 		}
 	}
+	if n > 0 {
+		q.vain = 0
+	}
 	if len(q.again) != 0 {
 		q.goOn()
 		q.err = q.client.Kick()
 	}
 	return n
+}
+
+// vainMax is how many requests in a row may come back for nothing before that counts as their result.
+const vainMax = 10000
+
+// spurious reports results that say nothing about the file. The kernel cancels what waits for a worker when
+// it cannot start one because the thread has a signal pending, as the threads of a Go program often have.
+func (q *ringQueue) spurious(res int32) bool {
+	switch unix.Errno(-res) {
+	case unix.ECANCELED, unix.EINTR:
+	case unix.EAGAIN:
+		if q.node.flags.Leaf.NoWait {
+			return false // what was asked for
+		}
+	default:
+		return false
+	}
+	q.vain++
+	return q.vain < vainMax
 }
 
 // Wait returns when there may be something to poll for, or after limit. What was submitted and not kicked

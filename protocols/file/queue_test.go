@@ -612,3 +612,76 @@ func TestLargeBatches(t *testing.T) {
 		})
 	}
 }
+
+// What is cancelled though nobody asked for it is tried again: the kernel does that to a thread with signals.
+func TestCancelledRequestsAreTriedAgain(t *testing.T) {
+	path, content := makeFile(t, inMemory(t), bedDepth*4096) // where each read waits for a worker
+	b := makeBed(t, path, wish{})
+	q := b.q.(*ringQueue)
+	other, err := q.client.Reactor().Join(bedDepth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancelled := 0
+	for range 50 {
+		var reqs []*engine.Request
+		for i := range b.reqs {
+			b.reqs[i] = engine.Request{Op: engine.OpRead, Off: int64(i) * 4096, Len: 4096, Buf: b.handle(i)}
+			reqs = append(reqs, &b.reqs[i])
+			clear(b.bytes(i, 4096))
+		}
+		if q.Submit(reqs) != len(reqs) {
+			t.Fatal("not taken")
+		}
+		for i := range b.reqs { // those that have not been begun
+			s := other.SQE()
+			s.PrepCancel(q.tag | uint64(i))
+			s.UserData = other.Tag()
+		}
+		left := len(reqs)
+		done := make([]*engine.Request, 8)
+		for limit := time.Now().Add(20 * time.Second); left > 0; {
+			left -= q.Poll(done)
+			cancelled = max(cancelled, q.vain)
+			for cq, n := other.Ready(); n != 0; cq, n = other.Ready() {
+				cq.Release(n)
+			}
+			if err := q.Wait(10 * time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("%d did not come back", left)
+			}
+		}
+		for i, r := range reqs {
+			if r.Res != 4096 || !bytes.Equal(b.bytes(i, 4096), content[i*4096:][:4096]) {
+				t.Fatalf("request %d: %d, or other data", i, r.Res)
+			}
+		}
+	}
+	if cancelled == 0 {
+		t.Error("nothing was cancelled")
+	}
+}
+
+func TestSpuriousResultsEnd(t *testing.T) {
+	q := &ringQueue{node: &Node{}}
+	for _, e := range []unix.Errno{unix.EIO, unix.ENOSPC, unix.EINVAL, unix.EBADF} {
+		if q.spurious(-int32(e)) {
+			t.Errorf("%v is taken for nothing", e)
+		}
+	}
+	tries := 0
+	for q.spurious(-int32(unix.ECANCELED)) {
+		if tries++; tries > 1<<20 {
+			t.Fatal("tried for ever")
+		}
+	}
+	if tries < 100 {
+		t.Errorf("given up after %d tries", tries)
+	}
+	q = &ringQueue{node: &Node{flags: engine.OpenFlags{Leaf: engine.LeafOptions{NoWait: true}}}}
+	if q.spurious(-int32(unix.EAGAIN)) {
+		t.Error("EAGAIN is what nowait asks for")
+	}
+}

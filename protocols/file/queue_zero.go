@@ -150,20 +150,3 @@ func (q *ringQueue) next(z *zeroState, r *engine.Request) bool {
 	}
 	return true
 }
-
-// goOn begins the next steps of what is under way.
-func (q *ringQueue) goOn() {
-	for len(q.again) > 0 {
-		slot := q.again[len(q.again)-1]
-		s, fd, fixed := q.aux(true)
-		if s == nil {
-			return
-		}
-		q.again = q.again[:len(q.again)-1]
-		q.prepareZero(s, fd, q.slots[slot], slot)
-		if fixed && s.Op != uring.OpNop {
-			s.SetFixedFile()
-		}
-		s.UserData = q.tag | uint64(slot)
-	}
-}

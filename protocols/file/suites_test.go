@@ -75,3 +75,35 @@ func openDevice(t testing.TB, dev string, direct bool) *engine.Ref {
 	}
 	return ref
 }
+
+func TestQueue(t *testing.T) {
+	for _, aio := range []string{engineRing, engineThreads, enginePsync} {
+		t.Run(aio, func(t *testing.T) {
+			eachCache(t, func(t *testing.T, dir string, flags engine.OpenFlags) {
+				flags.AIO = aio
+				enginetest.Queue(t, enginetest.QueueConfig{
+					Open: func(t testing.TB, size int64) *engine.Ref { return fresh(t, dir, size, flags) }, Size: 512<<10 + 77,
+				})
+			})
+		})
+	}
+}
+
+func TestQueueOfBlockDevice(t *testing.T) {
+	for name, direct := range map[string]bool{"cached": false, "direct": true} {
+		t.Run(name, func(t *testing.T) {
+			dev := loop(t, 512<<10)
+			enginetest.Queue(t, enginetest.QueueConfig{
+				Open: func(t testing.TB, size int64) *engine.Ref {
+					t.Helper()
+					ref := openDevice(t, dev, direct)
+					if err := ref.WriteZeroes(ctx, 0, size, 0); err != nil {
+						t.Fatal(err)
+					}
+					return ref
+				},
+				Size: 512 << 10,
+			})
+		})
+	}
+}

@@ -15,24 +15,27 @@ func (n *Node) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engine.Queu
 
 // queue completes requests in the order of submission.
 //
-// Invariant: done[head:tail] are the requests taken and not yet polled.
+// Invariant: the requests taken and not yet polled are the n from head on, round the end of done.
 type queue struct {
-	node       *Node
-	done       []*engine.Request
-	head, tail int
+	node    *Node
+	done    []*engine.Request
+	head, n int
 }
 
 func (q *queue) Supports(op engine.Op) bool { return op <= engine.OpNop }
 
 func (q *queue) Submit(reqs []*engine.Request) int {
-	if q.head == q.tail {
-		q.head, q.tail = 0, 0
-	}
-	n := copy(q.done[q.tail:], reqs)
+	n := min(len(reqs), len(q.done)-q.n)
 	for _, r := range reqs[:n] {
 		q.do(r)
 	}
-	q.tail += n
+	at := q.head + q.n
+	if at >= len(q.done) {
+		at -= len(q.done)
+	}
+	k := copy(q.done[at:], reqs[:n])
+	copy(q.done, reqs[k:n])
+	q.n += n
 	return n
 }
 
@@ -54,8 +57,13 @@ func (q *queue) do(r *engine.Request) {
 func (q *queue) Kick() error { return nil }
 
 func (q *queue) Poll(done []*engine.Request) int {
-	n := copy(done, q.done[q.head:q.tail])
-	q.head += n
+	n := min(len(done), q.n)
+	k := copy(done[:n], q.done[q.head:])
+	copy(done[k:n], q.done)
+	if q.head += n; q.head >= len(q.done) {
+		q.head -= len(q.done)
+	}
+	q.n -= n
 	return n
 }
 

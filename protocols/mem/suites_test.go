@@ -15,3 +15,7 @@ func open(_ testing.TB, size int64) *engine.Ref {
 func TestNode(t *testing.T) {
 	enginetest.Node(t, enginetest.NodeConfig{Open: open, Size: 1<<20 + 77, Writable: true, ResizeUnit: 1})
 }
+
+func TestQueue(t *testing.T) {
+	enginetest.Queue(t, enginetest.QueueConfig{Open: open, Size: 1<<20 + 77})
+}

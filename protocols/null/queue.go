@@ -19,24 +19,27 @@ func (n *Node) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engine.Queu
 
 // instant completes requests in the order of submission, at the next Poll.
 //
-// Invariant: done[head:tail] are the requests taken and not yet polled.
+// Invariant: the requests taken and not yet polled are the n from head on, round the end of done.
 type instant struct {
-	node       *Node
-	done       []*engine.Request
-	head, tail int
+	node    *Node
+	done    []*engine.Request
+	head, n int
 }
 
 func (q *instant) Supports(engine.Op) bool { return true }
 
 func (q *instant) Submit(reqs []*engine.Request) int {
-	if q.head == q.tail {
-		q.head, q.tail = 0, 0
-	}
-	n := copy(q.done[q.tail:], reqs)
+	n := min(len(reqs), len(q.done)-q.n)
 	for _, r := range reqs[:n] {
 		q.node.finish(r)
 	}
-	q.tail += n
+	at := q.head + q.n
+	if at >= len(q.done) {
+		at -= len(q.done)
+	}
+	k := copy(q.done[at:], reqs[:n])
+	copy(q.done, reqs[k:n])
+	q.n += n
 	return n
 }
 
@@ -54,8 +57,13 @@ func (n *Node) finish(r *engine.Request) {
 func (q *instant) Kick() error { return nil }
 
 func (q *instant) Poll(done []*engine.Request) int {
-	n := copy(done, q.done[q.head:q.tail])
-	q.head += n
+	n := min(len(done), q.n)
+	k := copy(done[:n], q.done[q.head:])
+	copy(done[k:n], q.done)
+	if q.head += n; q.head >= len(q.done) {
+		q.head -= len(q.done)
+	}
+	q.n -= n
 	return n
 }
 

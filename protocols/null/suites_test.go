@@ -28,3 +28,14 @@ func TestNodeWithLatency(t *testing.T) {
 		Open: openWith(null.Options{ReadZeroes: true, Latency: 1000}), Size: 1<<20 + 77, Writable: true, Forgets: true,
 	})
 }
+
+func TestQueue(t *testing.T) {
+	for name, o := range map[string]null.Options{
+		"instant": {ReadZeroes: true},
+		"delayed": {ReadZeroes: true, Latency: 20_000, Jitter: 20_000, Shape: "exp", Seed: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			enginetest.Queue(t, enginetest.QueueConfig{Open: openWith(o), Size: 1<<20 + 77, Forgets: true})
+		})
+	}
+}

@@ -20,7 +20,7 @@ import (
 )
 
 // serve puts a fake controller behind a vfio-user socket and returns the name that opens its namespace nsid.
-func serve(t *testing.T, cfg nvmetest.Config) (*nvmetest.Controller, func(nsid int) string) {
+func serve(t testing.TB, cfg nvmetest.Config) (*nvmetest.Controller, func(nsid int) string) {
 	t.Helper()
 	cfg.Serial = "TESTSERIAL"
 	f, err := nvmetest.New(cfg)
@@ -41,7 +41,7 @@ func env(allow ...string) *engine.Env {
 	return &engine.Env{Registry: engine.NewRegistry(nvmepci.Driver(), nvmepci.KernelDriver()), AllowDestroy: allow}
 }
 
-func open(t *testing.T, name string, write bool) *engine.Ref {
+func open(t testing.TB, name string, write bool) *engine.Ref {
 	t.Helper()
 	r, err := env("TESTSERIAL").OpenName(t.Context(), name, "nvme", engine.OpenFlags{Write: write, Discard: true})
 	if err != nil {

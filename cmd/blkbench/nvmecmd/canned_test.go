@@ -2,6 +2,7 @@ package nvmecmd
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/blkbench/blkbench/nvme"
@@ -53,6 +54,13 @@ func (c *canned) IO(_ context.Context, cmd *nvme.Command, data, meta []byte) (nv
 	return nvme.Completion{DW0: c.dw0}, nil
 }
 
+// answer is what nvme-cli did and said.
+type answer struct {
+	stdout, stderr string
+	code           int
+	commands       []string // the commands that it sent
+}
+
 // noise is n bytes from a seed.
 func noise(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -61,4 +69,18 @@ func noise(seed uint64, n int) []byte {
 		b[i] = byte(r.Uint32())
 	}
 	return b
+}
+
+// describe is a command as tests compare it. Of data that goes to the controller the contents count as well.
+func describe(admin bool, c *nvme.Command, data, meta []byte) string {
+	queue := "io"
+	if admin {
+		queue = "admin"
+	}
+	s := fmt.Sprintf("%s %02x flags %x nsid %x cdw2 %x %x cdw10 %x %x %x %x %x %x data %d meta %d", queue, c.Opcode, c.Flags, c.NSID,
+		c.CDW2, c.CDW3, c.CDW10, c.CDW11, c.CDW12, c.CDW13, c.CDW14, c.CDW15, len(data), len(meta))
+	if c.Direction() == nvme.HostToController {
+		s += fmt.Sprintf(" %x %x", data, meta)
+	}
+	return s
 }

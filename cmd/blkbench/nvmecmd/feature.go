@@ -163,6 +163,9 @@ func setFeature(ctx context.Context, c *call, o *setFeatureOptions) error {
 // fill reads b from a file, or from the standard input; what is missing stays zero.
 func (c *call) fill(name string, b []byte) error {
 	r := c.env.Stdin
+	if len(b) == 0 {
+		return nil
+	}
 	if name != "" {
 		f, err := os.Open(name)
 		if err != nil {

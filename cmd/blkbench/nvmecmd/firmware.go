@@ -12,7 +12,7 @@ import (
 type fwDownloadOptions struct {
 	File     string `long:"fw" short:"f" arg:"FILE" help:"firmware image (required)"`
 	Xfer     uint32 `long:"xfer" short:"x" arg:"NUM" help:"bytes of one transfer"`
-	Offset   uint32 `long:"offset" short:"o" arg:"NUM" help:"first dword of the image that the file holds"`
+	Offset   uint32 `long:"offset" short:"o" arg:"NUM" help:"dword of the image to start from"`
 	Progress bool   `long:"progress" short:"p" help:"show the progress"`
 	Ignore   bool   `long:"ignore-ovr" short:"i" help:"go on after an overlapping range"`
 }
@@ -41,12 +41,12 @@ func fwDownload(ctx context.Context, c *call, o *fwDownloadOptions) error {
 			xfer *= int(id.FWUG)
 		}
 	}
-	for off := 0; off < len(image); off += xfer {
+	for off := int(o.Offset) * 4; off < len(image); off += xfer {
 		part := image[off:min(off+xfer, len(image))]
-		cmd := nvme.Command{Opcode: nvme.OpFirmwareDownload, CDW10: uint32(len(part)/4 - 1), CDW11: o.Offset + uint32(off/4)}
+		cmd := nvme.Command{Opcode: nvme.OpFirmwareDownload, CDW10: uint32(len(part)/4 - 1), CDW11: uint32(off / 4)}
 		_, err := c.dev.Commands.Admin(ctx, &cmd, part)
 		status, ok := errors.AsType[*nvme.StatusError](err)
-		if err != nil && !(ok && o.Ignore && statusOf(status) == statusOverlap) {
+		if err != nil && (!ok || !o.Ignore || statusOf(status) != statusOverlap) {
 			return fmt.Errorf("firmware at byte %d: %w", off, err)
 		}
 		if o.Progress {
@@ -91,6 +91,6 @@ func fwCommit(ctx context.Context, c *call, o *fwCommitOptions) error {
 	if reset != "" {
 		fmt.Fprintf(c.out, ", but firmware requires %s", reset)
 	}
-	fmt.Fprintf(c.out, "\nMultiple Update Detected (MUD) Value: %d\n", cp.DW0&3)
+	fmt.Fprintf(c.out, "\nMultiple Update Detected (MUD) Value: %d\n", cp.DW0)
 	return nil
 }

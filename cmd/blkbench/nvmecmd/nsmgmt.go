@@ -135,6 +135,7 @@ type attachNSOptions struct {
 }
 
 func attachNS(ctx context.Context, c *call, o *attachNSOptions) error { return c.attachment(ctx, o, 0) }
+
 func detachNS(ctx context.Context, c *call, o *attachNSOptions) error { return c.attachment(ctx, o, 1) }
 
 // attachment is Namespace Attachment. NVMe Base 2.0d §5.22

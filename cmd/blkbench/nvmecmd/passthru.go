@@ -83,14 +83,13 @@ func (c *call) passthru(ctx context.Context, o *passthruOptions, kind, name stri
 		}
 	}
 	data, meta := bytes.Repeat([]byte{o.Prefill}, int(o.Len)), bytes.Repeat([]byte{o.Prefill}, int(o.MetaLen))
-	if direction&nvme.HostToController != 0 && o.Len > 0 {
-		if err := c.fill(o.Input, data); err != nil {
+	if direction&nvme.HostToController != 0 {
+		// On the standard input the metadata comes first.
+		if err := c.fill(o.Metadata, meta); err != nil {
 			return err
 		}
-		if o.Metadata != "" {
-			if err := c.fill(o.Metadata, meta); err != nil {
-				return err
-			}
+		if err := c.fill(o.Input, data); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := deadline(ctx, o.Timeout)
@@ -136,8 +135,17 @@ func (c *call) showPassthru(o *passthruOptions) {
 		name string
 		v    uint32
 	}{
-		{"cdw2", o.CDW2}, {"cdw3", o.CDW3}, {"data_len", o.Len}, {"metadata_len", o.MetaLen}, {"cdw10", o.CDW10},
-		{"cdw11", o.CDW11}, {"cdw12", o.CDW12}, {"cdw13", o.CDW13}, {"cdw14", o.CDW14}, {"cdw15", o.CDW15}, {"timeout_ms", o.Timeout},
+		{"cdw2", o.CDW2},
+		{"cdw3", o.CDW3},
+		{"data_len", o.Len},
+		{"metadata_len", o.MetaLen},
+		{"cdw10", o.CDW10},
+		{"cdw11", o.CDW11},
+		{"cdw12", o.CDW12},
+		{"cdw13", o.CDW13},
+		{"cdw14", o.CDW14},
+		{"cdw15", o.CDW15},
+		{"timeout_ms", o.Timeout},
 	} {
 		fmt.Fprintf(c.out, "%-12s : %08x\n", d.name, d.v)
 	}

@@ -98,11 +98,11 @@ func TestPeerOutput(t *testing.T) {
 }
 
 // samePeer runs a line in both programs and compares the standard output, the exit code, and the last command.
-func samePeer(t *testing.T, c *canned, stdin, line string, extra ...string) {
+func samePeer(t *testing.T, c *canned, stdin, line string) {
 	t.Helper()
 	args := strings.Fields(line)
 	theirs := nvmeCLI(t, c, 1, stdin, args...)
-	mine := ours(t, c, stdin, append(slices.Clone(args), extra...)...)
+	mine := ours(t, c, stdin, consented(args)...)
 	if mine.stdout != theirs.stdout {
 		t.Errorf("%s: prints\n%s\n%s", line, firstDifference(mine.stdout, theirs.stdout), mine.stderr)
 	}
@@ -112,6 +112,18 @@ func samePeer(t *testing.T, c *canned, stdin, line string, extra ...string) {
 	if a, b := last(mine.commands), last(theirs.commands); a != b {
 		t.Errorf("%s: sends\n%s, want\n%s", line, a, b)
 	}
+}
+
+// consented adds the serial number where a sub-command asks for it.
+func consented(args []string) []string {
+	if c := lookup(args[0]); c != nil {
+		for _, o := range c.options() {
+			if o.Long == "allow-destroy" {
+				return append(slices.Clone(args), "--allow-destroy=SERIAL 7")
+			}
+		}
+	}
+	return args
 }
 
 func last(list []string) string {

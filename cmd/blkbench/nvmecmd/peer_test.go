@@ -43,14 +43,8 @@ const (
 	ioctlIO64    = 0xc0504e48
 	ioctlID      = 0x4e40
 	ioctlReset   = 0x4e44
+	ioctlRescan  = 0x4e46
 )
-
-// answer is what nvme-cli did and said.
-type answer struct {
-	stdout, stderr string
-	code           int
-	commands       []string // the commands that it sent
-}
 
 var peerMu sync.Mutex
 
@@ -174,8 +168,7 @@ func emulate(mem *os.File, a nvme.Admin, nsid uint32, request, arg uint64, ans *
 	switch request {
 	case ioctlID:
 		return uint64(nsid)
-	case ioctlReset:
-		ans.commands = append(ans.commands, "reset")
+	case ioctlReset, ioctlRescan:
 		return 0
 	case ioctlAdmin, ioctlIO, ioctlAdmin64, ioctlIO64:
 	default:
@@ -234,17 +227,3 @@ func emulate(mem *os.File, a nvme.Admin, nsid uint32, request, arg uint64, ans *
 }
 
 func negative(e syscall.Errno) uint64 { return uint64(-int64(e)) }
-
-// describe is a command as tests compare it. Of data that goes to the controller the contents count as well.
-func describe(admin bool, c *nvme.Command, data, meta []byte) string {
-	queue := "io"
-	if admin {
-		queue = "admin"
-	}
-	s := fmt.Sprintf("%s %02x flags %x nsid %x cdw2 %x %x cdw10 %x %x %x %x %x %x data %d meta %d", queue, c.Opcode, c.Flags, c.NSID,
-		c.CDW2, c.CDW3, c.CDW10, c.CDW11, c.CDW12, c.CDW13, c.CDW14, c.CDW15, len(data), len(meta))
-	if c.Direction() == nvme.HostToController {
-		s += fmt.Sprintf(" %x %x", data, meta)
-	}
-	return s
-}

@@ -115,10 +115,8 @@ func (c *call) transfer(ctx context.Context, o *rwOptions, op uint8, allow *cons
 		if err := c.fill(o.Data, data); err != nil {
 			return err
 		}
-		if o.Metadata != "" {
-			if err := c.fill(o.Metadata, meta); err != nil {
-				return err
-			}
+		if err := c.fill(o.Metadata, meta); err != nil {
+			return err
 		}
 	}
 	cmd := nvme.ReadWrite(op, nsid, o.Start, uint32(o.Count)+1, o.flags()|nvme.IOFlags(o.DirType&0xf)<<20)
@@ -168,7 +166,7 @@ func (o *rwOptions) checkSize() error {
 // moves whole blocks.
 func (c *call) buffers(o *rwOptions, ns *nvme.IdentifyNamespace) (data, meta []byte) {
 	block := uint64(ns.Format().DataSize())
-	if ns.Extended() && !(ns.Format().MS == nvme.ProtectionSize && ns.ProtectionType() != 0 && o.PRInfo&8 != 0) {
+	if ns.Extended() && (ns.Format().MS != nvme.ProtectionSize || ns.ProtectionType() == 0 || o.PRInfo&8 == 0) {
 		block += uint64(ns.Format().MS)
 	}
 	size := o.DataSize

@@ -129,7 +129,7 @@ func Size(text string) (uint64, error) {
 	number := strings.TrimSuffix(text, "i")
 	suffixed := number != text
 	shift := 0
-	if n := len(number); n > 0 && !(strings.HasPrefix(number, "0x") || strings.HasPrefix(number, "0X")) {
+	if n := len(number); n > 0 && (!strings.HasPrefix(number, "0x") && !strings.HasPrefix(number, "0X")) {
 		if i := strings.IndexByte(units, number[n-1]|0x20); i >= 0 {
 			number, shift = number[:n-1], 10*(i+1)
 		}

@@ -28,7 +28,7 @@ func Usage(w io.Writer, table []Option) {
 func Fold(text string, width int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch {
 		case line == "":
 			line = word

@@ -117,7 +117,7 @@ var dwordFeatures = map[uint8]func(v uint32) []string{
 		return []string{fmt.Sprintf("Workload Hint (WH): %d - %s", wh, hints[min(wh, 3)]), fmt.Sprintf("Power State   (PS): %d", v&0x1f)}
 	},
 	nvme.FIDTemperatureThreshold: func(v uint32) []string {
-		types := []string{"Over temperature threshold", "Under temperature threshold", "Reserved", "Reserved"}
+		types := []string{"Over Temperature Threshold", "Under Temperature Threshold", "Reserved", "Reserved"}
 		return []string{
 			fmt.Sprintf("Threshold Type Select         (THSEL): %d - %s", v>>20&3, types[v>>20&3]),
 			fmt.Sprintf("Threshold Temperature Select (TMPSEL): %d - %s", v>>16&0xf, temperature(v>>16&0xf)),
@@ -229,8 +229,6 @@ func temperature(v uint32) string {
 		return "Composite Temperature"
 	case v <= 8:
 		return fmt.Sprintf("Temperature Sensor %d", v)
-	case v == 0xf:
-		return "All implemented temperature sensors"
 	default:
 		return "Reserved"
 	}
@@ -241,7 +239,7 @@ var dataFeatures = map[uint8]func(w io.Writer, v uint32, data []byte){
 	nvme.FIDLBARangeType: func(w io.Writer, v uint32, data []byte) {
 		n := min(int(v&0x3f)+1, len(data)/64)
 		fmt.Fprintf(w, "\tNumber of LBA Ranges (NUM): %d\n", v&0x3f+1)
-		types := []string{"General Purpose", "Filesystem", "RAID", "Cache", "Page / swap file", "Additional Reserved"}
+		types := []string{"General Purpose", "Filesystem", "RAID", "Cache", "Page / Swap file"}
 		for ; n > 0; n, data = n-1, data[64:] {
 			kind := "Reserved"
 			switch {
@@ -283,7 +281,7 @@ var dataFeatures = map[uint8]func(w io.Writer, v uint32, data []byte){
 		fmt.Fprintf(w, "\t%s\n", word(uint32(data[6]>>1), "The Timestamp field was initialized to ‘0’ by a Controller Level Reset.",
 			"The Timestamp field was initialized with a Timestamp value using a Set Features command."))
 		fmt.Fprintf(w, "\t%s\n", word(uint32(data[6]), "The controller counted time in milliseconds continuously since the Timestamp value was initialized.",
-			"The controller may have stopped counting during vendor specific intervals after the Timestamp value was initialized."))
+			"The controller may have stopped counting during vendor specific intervals after the Timestamp value was initialized"))
 	},
 	nvme.FIDHostBehavior: func(w io.Writer, _ uint32, data []byte) {
 		fmt.Fprintf(w, "\tHost Behavior Support: %s\n", word(uint32(data[0]), "False", "True"))

@@ -27,7 +27,7 @@ func explainRegister(w io.Writer, key string, v uint64, r *nvme.Registers) {
 }
 
 // tight are the registers whose explanation has no empty line behind.
-var tight = map[string]bool{"crto": true, "bpinfo": true, "bprsel": true, "bpmbl": true}
+var tight = map[string]bool{"crto": true, "bpinfo": true, "bprsel": true, "bpmbl": true, "pmrcap": true, "pmrctl": true, "pmrsts": true, "pmrebs": true, "pmrswtp": true}
 
 func bitText(v uint64, bit uint, off, on string) string {
 	if v>>bit&1 != 0 {
@@ -98,7 +98,8 @@ var registerLines = map[string]func(v uint64, r *nvme.Registers) []line{
 	},
 	"cmbmsc": func(v uint64, _ *nvme.Registers) []line {
 		return []line{
-			{"Controller Base Address         (CBA):", fmt.Sprintf("%x", v>>12)}, {"Controller Memory Space Enable (CMSE):", fmt.Sprint(v >> 1 & 1)},
+			{"Controller Base Address         (CBA):", fmt.Sprintf("%x", v>>12)},
+			{"Controller Memory Space Enable (CMSE):", fmt.Sprint(v >> 1 & 1)},
 			{"Capabilities Registers Enabled  (CRE):", "CMBLOC and CMBSZ registers are " + bitText(v, 0, "NOT enabled", "enabled")},
 		}
 	},
@@ -229,7 +230,7 @@ func explainPMRSTS(v uint64, _ *nvme.Registers) []line {
 func explainPMREBS(v uint64, _ *nvme.Registers) []line {
 	return []line{
 		{"PMR Elasticity Buffer Size Base  (PMRWBZ):", fmt.Sprintf("%x", v>>8)},
-		{"Read Bypass Behavior                  (RBB):", "memory reads not conflicting with memory writes in the PMR Elasticity Buffer " +
+		{"Read Bypass Behavior                     :", "memory reads not conflicting with memory writes in the PMR Elasticity Buffer " +
 			bitText(v, 4, "MAY", "SHALL") + " bypass those memory writes"},
 		{"PMR Elasticity Buffer Size Units (PMRSZU):", pick(v&0xf, "Bytes", "One KB", "One MB", "One GB", "Reserved")},
 	}

@@ -66,7 +66,7 @@ func Hex(w io.Writer, b []byte) {
 		for _, c := range line {
 			fmt.Fprintf(w, " %02x", c)
 		}
-		fmt.Fprintf(w, "%s \"%s\"", strings.Repeat("   ", 16-len(line)), printable(line))
+		fmt.Fprintf(w, "%s \"%s\"", strings.Repeat(" ", (16*3+1-3*len(line))*min(1, 16-len(line))), printable(line))
 	}
 	fmt.Fprintln(w)
 }
