@@ -35,7 +35,7 @@ func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
 		}
 		return t, errors.Join(t.Set("driver", "null-co"), t.Set("size", size+j.Files.Offset.Bytes), t.Set("read-zeroes", false))
 	}
-	if strings.HasPrefix(name, "driver=") || strings.HasPrefix(name, "file.") {
+	if strings.HasPrefix(name, "driver=") || strings.HasPrefix(name, "file.driver=") {
 		return opts.ParseImageOpts(name)
 	}
 	if fiojob.IsTarget(name) {

@@ -227,7 +227,7 @@ func TestKeys(t *testing.T) {
 		{"disable_clat=1", func(j *Job) any { return j.Report.Clat }, false},
 		{"lat_percentiles=1 disable_lat=1", func(j *Job) any { return j.Report.Lat }, false},
 		{"disable_slat=1 disable_bw=1", func(j *Job) any { return j.Report.DisableSlat && j.Report.DisableBW }, true},
-		{"significant_figures=6 disk_util=0 unit_base=1", func(j *Job) any { return [3]any{j.Report.SignificantFigures, j.Report.DiskUtil, j.Report.UnitBase} }, [3]any{6, false, 1}},
+		{"significant_figures=6 disk_util=0 unit_base=8", func(j *Job) any { return [3]any{j.Report.SignificantFigures, j.Report.DiskUtil, j.Report.UnitBase} }, [3]any{6, false, 8}},
 		{"bwavgtime=100 iopsavgtime=200", func(j *Job) any { return [2]time.Duration{j.Report.BWInterval, j.Report.IOPSInterval} }, [2]time.Duration{s / 10, s / 5}},
 		{
 			"ss=iops:1% ss_dur=30s ss_ramp=10s ss_interval=2", func(j *Job) any { return j.Steady },

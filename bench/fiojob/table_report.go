@@ -162,7 +162,8 @@ var reportOptions = []Option{
 		set:  boolTo(func(j *Job) *bool { return &j.Report.Slat }),
 	},
 	{
-		Name: "significant_figures", Kind: KindInt, Min: 1, Max: 10, Default: "4",
+		Name: "significant_figures", Kind: KindInt, Min: 1, Max: 10, Default: "4", Status: Equivalent,
+		Note: "the summary has about four figures; JSON has them all",
 		Help: "figures of a number in the summary",
 		set:  intTo(func(j *Job) *int { return &j.Report.SignificantFigures }),
 	},
@@ -218,7 +219,7 @@ var reportOptions = []Option{
 	{
 		Name: "unit_base", Kind: KindEnum, Rank: early,
 		Help:   "unit of rates in reports",
-		Values: []Value{{Name: "0", Code: 0, Help: "bytes"}, {Name: "8", Code: 8, Help: "bytes"}, {Name: "1", Code: 1, Help: "bits"}},
+		Values: []Value{{Name: "0", Code: 0, Help: "bytes"}, {Name: "8", Code: 8, Help: "bytes"}, {Name: "1", Code: 1, Help: "bits", Status: Refused, Note: "rates are printed in bytes"}},
 		set: func(d *draft, v value) error {
 			d.Report.UnitBase = v.choice.Code
 			return nil
