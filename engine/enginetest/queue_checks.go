@@ -183,10 +183,8 @@ func (r *queueRun) kicked() {
 	n := r.submit(0, r.cfg.Room)
 	r.ok("kick", r.q.Kick())
 	r.ok("second kick", r.q.Kick())
-	for left, start := n, time.Now(); left > 0; runtime.Gosched() {
-		if left -= r.poll(r.done); time.Since(start) > patience/2 {
-			r.Fatalf("%d of %d requests do not complete after Kick", left, n)
-		}
+	for left := n; left > 0; runtime.Gosched() {
+		left -= r.poll(r.done)
 	}
 	if k := r.poll(r.done); k != 0 {
 		r.Fatalf("%d requests more than were submitted", k)
@@ -355,10 +353,10 @@ func (r *queueRun) events() {
 		r.state[0] = reqIdle
 		r.submit(0, 1)
 		r.ok("kick", r.q.Kick())
-		for start := time.Now(); r.state[0] != reqDone; {
+		for r.state[0] != reqDone {
 			if eq.Arm() {
 				fds := []unix.PollFd{{Fd: int32(eq.EventFD()), Events: unix.POLLIN}}
-				k, err := unix.Poll(fds, int(patience.Milliseconds()/2))
+				k, err := unix.Poll(fds, int(r.cfg.limit.Milliseconds()/2))
 				if err != nil && !errors.Is(err, unix.EINTR) {
 					r.Fatal(err)
 				}
@@ -366,9 +364,7 @@ func (r *queueRun) events() {
 					r.Fatal("armed with a request in flight, and nothing is readable")
 				}
 			}
-			if r.poll(r.done); time.Since(start) > patience/2 {
-				r.Fatal("there are events, and nothing to poll")
-			}
+			r.poll(r.done)
 		}
 		r.complete(0)
 	}

@@ -27,6 +27,8 @@ type QueueConfig struct {
 	Allocates bool
 	// NoLeaf leaves out the leaf's own queue, for nodes that have one only to be seen.
 	NoLeaf bool
+
+	limit time.Duration // how long a check may poll; 0 means patience
 }
 
 // Queue verifies that a node's polled plane keeps to the contract of [engine.Queue]: the queue of a leaf, where the node is one, and the
@@ -107,6 +109,7 @@ type queueRun struct {
 	reqs  []engine.Request
 	copy  []engine.Request // as they were submitted
 	state []reqState
+	until time.Time
 	done  []*engine.Request
 }
 
@@ -132,7 +135,10 @@ func (c QueueConfig) prepare(t testing.TB, path bool) *queueRun {
 	if c.Room == 0 {
 		c.Room = c.Depth
 	}
-	return &queueRun{TB: t, cfg: c, path: path, size: c.size(), depth: c.Depth, want: make([]byte, c.size())}
+	if c.limit == 0 {
+		c.limit = patience
+	}
+	return &queueRun{until: time.Now().Add(c.limit), TB: t, cfg: c, path: path, size: c.size(), depth: c.Depth, want: make([]byte, c.size())}
 }
 
 // start opens the queue over the reference.
@@ -160,13 +166,21 @@ func (r *queueRun) start() {
 	}
 	r.q = r.openQueue(engine.NewPoller())
 	r.Cleanup(func() {
-		if r.q != nil {
-			r.ok("close of the queue", r.q.Close())
+		if r.q != nil && !r.stuck() {
+			if err := r.q.Close(); err != nil {
+				r.Errorf("close of the queue: %v", err)
+			}
 		}
-		r.ok("close", r.ref.Close())
-		r.ok("close of the arena", a.Close())
+		for _, err := range []error{r.ref.Close(), a.Close()} {
+			if err != nil && !r.stuck() {
+				r.Errorf("close: %v", err)
+			}
+		}
 	})
 }
+
+// stuck reports whether something is in flight for good: a Close would wait for it.
+func (r *queueRun) stuck() bool { return r.cfg.limit != patience && r.Failed() }
 
 func (r *queueRun) openQueue(p *engine.Poller) engine.Queue {
 	r.Helper()
@@ -227,6 +241,9 @@ func (r *queueRun) submit(from, to int) int {
 func (r *queueRun) poll(done []*engine.Request) int {
 	r.Helper()
 	n := r.q.Poll(done)
+	if n == 0 && time.Now().After(r.until) {
+		r.Fatal("something that was submitted does not complete")
+	}
 	if n < 0 || n > len(done) {
 		r.Fatalf("Poll into %d returns %d", len(done), n)
 	}

@@ -81,3 +81,32 @@ func TestQueueSuite(t *testing.T) {
 		t.Run(name, func(t *testing.T) { Queue(t, cfg) })
 	}
 }
+
+// toyMapper opens shuffles; with blocks of 4 KiB and a backing child of half the size that reads as zeroes.
+func toyMapper(fresh bool, miss int) func(t testing.TB, size int64) *engine.Ref {
+	return func(t testing.TB, size int64) *engine.Ref {
+		const block = 4096
+		_, data := DiskConfig{Size: 2*size + SpareBlocks*block}.Open(t)
+		_, backing := DiskConfig{Size: size / 2}.Open(t)
+		s := NewShuffle(t, ShuffleConfig{Size: size, Block: block, Data: data, Backing: backing, Fresh: fresh, Miss: miss})
+		return engine.NewRef(s, engine.OpenFlags{Write: true, Discard: true})
+	}
+}
+
+func moveBlocks(_ testing.TB, ref *engine.Ref, seed uint64) {
+	s := ref.Node().(*Shuffle)
+	for i := range uint64(4) {
+		s.Move(int64((seed*7 + i) % uint64(len(s.table))))
+	}
+}
+
+func TestMapperSuite(t *testing.T) {
+	for name, cfg := range map[string]MapperConfig{
+		"shuffle": {Open: toyMapper(false, 0), Disturb: moveBlocks},
+		"fresh":   {Open: toyMapper(true, 0)},
+		"misses":  {Open: toyMapper(false, 300), Disturb: moveBlocks, Misses: true},
+	} {
+		cfg.Cut = 4096 // only blocks in places that follow each other make a run
+		t.Run(name, func(t *testing.T) { Mapper(t, cfg) })
+	}
+}
