@@ -301,6 +301,9 @@ func (r *mapperRun) threads() {
 	writers.Wait()
 	stop.Store(true)
 	readers.Wait()
+	for b := range blocks {
+		r.readThrough(b, block)
+	}
 }
 
 // readThrough looks a block up and reads it as a Path would: inside a grace period.
