@@ -1,175 +1,228 @@
 package enginetest
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
-	"hash/crc32"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
 )
 
-// store is a toy that keeps a number safe: a record in one of two slots, with a checksum over more than a sector, flushed before the other
-// slot is written again.
-type store struct {
-	ref     *engine.Ref
-	seq     uint64
-	noFlush bool
-}
-
-const slotSize = 3 * SectorSize
-
-func (s *store) put(t *testing.T, v uint64) {
+func write(t testing.TB, ref *engine.Ref, v byte, off, n int64, flags engine.WriteFlags) {
 	t.Helper()
-	s.seq++
-	rec := make([]byte, slotSize)
-	binary.LittleEndian.PutUint64(rec[8:], s.seq)
-	for i := 16; i+8 <= slotSize; i += 8 {
-		binary.LittleEndian.PutUint64(rec[i:], v)
-	}
-	binary.LittleEndian.PutUint32(rec, crc32.ChecksumIEEE(rec[8:]))
-	if err := s.ref.WriteAt(t.Context(), rec, int64(s.seq%2)*slotSize, 0); err != nil {
-		t.Fatal(err)
-	}
-	if s.noFlush {
-		return
-	}
-	if err := s.ref.Flush(t.Context()); err != nil {
+	if err := ref.WriteAt(bg, bytes.Repeat([]byte{v}, int(n)), off, flags); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// recover answers the newest record that is whole.
-func recoverStore(img []byte) (seq, v uint64) {
-	for slot := range 2 {
-		rec := img[slot*slotSize : (slot+1)*slotSize]
-		if crc32.ChecksumIEEE(rec[8:]) != binary.LittleEndian.Uint32(rec) {
-			continue
-		}
-		if s := binary.LittleEndian.Uint64(rec[8:]); s > seq {
-			seq, v = s, binary.LittleEndian.Uint64(rec[16:])
-		}
-	}
-	return seq, v
-}
-
-// lostPuts runs twenty puts and counts the images in which more than the put under way is lost.
-func lostPuts(t *testing.T, noFlush bool) (lost, images, torn int) {
-	c := NewCrash(make([]byte, 2*slotSize))
-	s := &store{ref: c.Ref(), noFlush: noFlush}
-	for i := range 20 {
-		s.put(t, uint64(i)*1000)
-	}
-	c.EachCut(func(cut int, image func(uint64) []byte) {
-		finished := uint64(cut / 2)
-		if noFlush {
-			finished = uint64(cut)
-		}
-		for seed := range uint64(50) {
-			images++
-			seq, v := recoverStore(image(seed))
-			if seq > 0 && v != (seq-1)*1000 {
-				torn++
-			}
-			if seq < finished {
-				lost++
-			}
-		}
-	})
-	return lost, images, torn
-}
-
-func TestCrashKeepsWhatWasFlushed(t *testing.T) {
-	lost, images, torn := lostPuts(t, false)
-	if lost != 0 || torn != 0 || images != 41*50 {
-		t.Errorf("of %d images %d had lost a flushed put, %d a torn one", images, lost, torn)
-	}
-}
-
-func TestCrashFindsAMissingFlush(t *testing.T) {
-	lost, images, _ := lostPuts(t, true)
-	if lost < images/4 {
-		t.Errorf("a store that never flushes lost something in %d of %d images only", lost, images)
-	}
-}
-
+// TestCrashLosesAnySubset: each of three writes can be lost with the others there, not only the last; one is torn between sectors; what was
+// flushed, or written with FUA, is always there.
 func TestCrashLosesAnySubset(t *testing.T) {
-	c := NewCrash(make([]byte, 8*SectorSize))
+	c := NewCrash(t, DiskConfig{Size: 64 << 10, FUA: true})
 	ref := c.Ref()
-	p := make([]byte, SectorSize)
-	for i := range 8 {
-		for k := range p {
-			p[k] = byte(i + 1)
+	write(t, ref, 9, 0, 512, 0)
+	if err := ref.Flush(bg); err != nil {
+		t.Fatal(err)
+	}
+	write(t, ref, 1, 4096, 2048, 0)
+	write(t, ref, 2, 8192, 2048, 0)
+	write(t, ref, 7, 16384, 2048, engine.FUA)
+	write(t, ref, 3, 4096, 2048, 0) // over the first
+	seen, torn := map[[3]byte]bool{}, false
+	for seed := range uint64(2000) {
+		img := c.Crash(seed)
+		for i := range 512 {
+			if img[i] != 9 {
+				t.Fatalf("seed %d: what was flushed is lost", seed)
+			}
 		}
-		if err := ref.WriteAt(t.Context(), p, int64(i)*SectorSize, 0); err != nil {
-			t.Fatal(err)
+		for i := 16384; i < 16384+2048; i++ {
+			if img[i] != 7 {
+				t.Fatalf("seed %d: what was written with FUA is lost", seed)
+			}
+		}
+		for at := 4096; at < 12288; at += 512 {
+			if !bytes.Equal(img[at:at+512], bytes.Repeat(img[at:at+1], 512)) {
+				t.Fatalf("seed %d: a sector is torn", seed)
+			}
+		}
+		seen[[3]byte{img[4096], img[8192]}] = true
+		torn = torn || img[4096] != img[4096+512]
+	}
+	for _, first := range []byte{0, 1, 3} {
+		for _, second := range []byte{0, 2} {
+			if !seen[[3]byte{first, second}] {
+				t.Errorf("no crash leaves %d and %d", first, second)
+			}
 		}
 	}
-	seen := map[string]bool{}
-	c.EachCut(func(cut int, image func(uint64) []byte) {
-		if cut != 8 {
-			return
-		}
-		for seed := range uint64(2000) {
-			img := image(seed)
-			key := ""
-			for i := range 8 {
-				b := img[i*SectorSize]
-				if b != 0 && b != byte(i+1) {
-					t.Fatalf("sector %d holds %d", i, b)
-				}
-				if b != 0 {
-					key += "1"
-				} else {
-					key += "0"
-				}
-			}
-			seen[key] = true
-		}
-	})
-	if len(seen) < 200 {
-		t.Errorf("%d of 256 subsets were seen in 2000 images", len(seen))
+	if !torn {
+		t.Error("no crash tears a write")
 	}
 }
 
-func TestFUAIsThereAndOldWritesBelowItAreNot(t *testing.T) {
-	c := NewCrash(make([]byte, 4*SectorSize))
-	ref := c.Ref()
-	ones, twos := make([]byte, 4*SectorSize), make([]byte, SectorSize)
-	for i := range ones {
-		ones[i] = 1
-	}
-	for i := range twos {
-		twos[i] = 2
-	}
-	if err := ref.WriteAt(t.Context(), ones, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := ref.WriteAt(t.Context(), twos, SectorSize, engine.FUA); err != nil {
-		t.Fatal(err)
-	}
-	c.EachCut(func(cut int, image func(uint64) []byte) {
-		for seed := range uint64(100) {
-			img := image(seed)
-			if cut == 2 && img[SectorSize] != 2 {
-				t.Fatalf("seed %d: the FUA sector holds %d", seed, img[SectorSize])
-			}
+func TestCutsAreTheSameAgain(t *testing.T) {
+	c := NewCrash(t, DiskConfig{Size: 32 << 10, Growable: true, Discard: true, Zero: true})
+	ref, rng := c.Ref(), rand.New(rand.NewPCG(1, 1))
+	for i := range 60 {
+		off, n := rng.Int64N(40<<10), 1+rng.Int64N(5000)
+		var err error
+		switch i % 7 {
+		case 0:
+			err = ref.Flush(bg)
+		case 1:
+			err = ref.Resize(bg, off, engine.ResizeOptions{})
+		case 2:
+			err = ref.WriteZeroes(bg, off, n, 0)
+		default:
+			write(t, ref, byte(i), off, n, 0)
 		}
-	})
-}
-
-func TestEachCrashLooksAtEveryCut(t *testing.T) {
-	cuts := map[int]int{}
-	EachCrash(t, make([]byte, 1024), 3, func(t *testing.T, ref *engine.Ref) {
-		for range 4 {
-			if err := ref.WriteAt(t.Context(), make([]byte, 512), 0, 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := ref.Flush(t.Context()); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
-	}, func(_ *testing.T, cut int, _ []byte) { cuts[cut]++ })
-	if len(cuts) != 6 || cuts[0] != 3 || cuts[5] != 3 {
-		t.Errorf("cuts %v, want 6 with 3 images each", cuts)
 	}
+	l := c.Log()
+	count, last := 0, Image{}
+	for img := range l.Cuts(4) {
+		count++
+		if again := l.Cut(img.Moment, img.Seed); !bytes.Equal(img.Data, again.Data) {
+			t.Fatalf("moment %d, image %d is another one when it is asked for again", img.Moment, img.Seed)
+		}
+		if img.Seed == 1 {
+			last = Image{Moment: img.Moment, Data: bytes.Clone(img.Data)}
+		}
+	}
+	if count < 2*l.Len() {
+		t.Errorf("%d images of %d moments", count, l.Len())
+	}
+	if !bytes.Equal(last.Data, c.Bytes()) {
+		t.Error("with everything that came through, the last moment is not what the disk has")
+	}
+}
+
+// deviceItself is a history over the crash device alone.
+func deviceItself(history func(r *CrashRun)) CrashTest {
+	return CrashTest{
+		Device:  DiskConfig{Size: 64 << 10, FUA: true, Zero: true, Discard: true},
+		History: history,
+		Verify:  func(_ testing.TB, img Image, s *CrashState) error { return s.Sectors.Verify(img.Data) },
+	}
+}
+
+func randomCrashHistory(r *CrashRun) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 60 {
+		off := rng.Int64N(r.Size()) &^ 511
+		n := min(r.Size()-off, 512*(1+rng.Int64N(8)))
+		switch rng.IntN(8) {
+		case 0:
+			r.Flush()
+		case 1:
+			r.Zero(off, n, engine.WriteFlags(rng.IntN(2))*engine.FUA)
+		case 2:
+			r.Discard(off, n)
+		default:
+			r.Write(off, n, engine.WriteFlags(rng.IntN(4)/3)*engine.FUA)
+		}
+	}
+}
+
+func TestEachCrash(t *testing.T) {
+	if n := EachCrash(t, deviceItself(randomCrashHistory)); n < 100 {
+		t.Errorf("%d images", n)
+	}
+}
+
+// TestEachCrashFindsFaults: a device whose flush or FUA does nothing is found, and an update in two steps with nothing in between.
+func TestEachCrashFindsFaults(t *testing.T) {
+	fails := func(t *testing.T, c CrashTest) {
+		t.Helper()
+		tr := &trial{TB: t}
+		if err := tr.run(func() error { EachCrash(tr, c); return nil }); err == nil {
+			t.Error("not found")
+		} else {
+			t.Log(err)
+		}
+	}
+	over := func(mutate func(m *mutant)) CrashTest {
+		c := deviceItself(randomCrashHistory)
+		c.Open = func(_ testing.TB, file *engine.Ref) *engine.Ref {
+			m := &mutant{Disk: file.Node().(*Crash).Disk}
+			mutate(m)
+			return engine.NewRef(m, file.Flags())
+		}
+		return c
+	}
+	t.Run("nothing", func(t *testing.T) { EachCrash(t, over(func(*mutant) {})) })
+	t.Run("flush", func(t *testing.T) { fails(t, over(func(m *mutant) { m.flush = func() error { return nil } })) })
+	t.Run("fua", func(t *testing.T) {
+		fails(t, over(func(m *mutant) {
+			m.write = func(ctx context.Context, p []byte, off int64, _ engine.WriteFlags) error {
+				return m.Disk.WriteAt(ctx, p, off, 0)
+			}
+		}))
+	})
+	t.Run("lost", func(t *testing.T) {
+		fails(t, over(func(m *mutant) {
+			m.zero = func(int64, int64, engine.WriteFlags) error { return nil }
+		}))
+	})
+	t.Run("order kept", func(t *testing.T) { EachCrash(t, twoSteps(true)) })
+	t.Run("order not kept", func(t *testing.T) { fails(t, twoSteps(false)) })
+}
+
+// twoSteps updates a record in a new place, and then the sector that says which place is current.
+func twoSteps(flushBetween bool) CrashTest {
+	record := func(slot int64, id uint64) []byte {
+		return bytes.Repeat(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, id), uint64(slot)), 256)
+	}
+	return CrashTest{
+		Device: DiskConfig{Size: 64 << 10},
+		History: func(r *CrashRun) {
+			for id := uint64(1); id < 20; id++ {
+				r.Do(fmt.Sprint("update ", id), false, nil, func() error {
+					slot := int64(id % 2)
+					err := r.Root.WriteAt(bg, record(slot, id), 4096+slot*8192, 0)
+					if flushBetween && err == nil {
+						err = r.Root.Flush(bg)
+					}
+					head := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(slot)), id)
+					return errors.Join(err, r.Root.WriteAt(bg, append(head, make([]byte, 496)...), 0, 0), r.Root.Flush(bg))
+				})
+			}
+		},
+		Verify: func(_ testing.TB, img Image, _ *CrashState) error {
+			slot, id := int64(binary.LittleEndian.Uint64(img.Data)), binary.LittleEndian.Uint64(img.Data[8:])
+			if id == 0 {
+				return nil
+			}
+			if got := img.Data[4096+slot*8192:][:4096]; !bytes.Equal(got, record(slot, id)) {
+				return fmt.Errorf("record %d is not whole", id)
+			}
+			return nil
+		},
+	}
+}
+
+func BenchmarkCuts(b *testing.B) {
+	c := NewCrash(b, DiskConfig{Size: 256 << 10})
+	ref := c.Ref()
+	for i := range int64(1000) {
+		write(b, ref, byte(i), i%60*4096, 4096, 0)
+		if i%20 == 19 {
+			_ = ref.Flush(bg)
+		}
+	}
+	l := c.Log()
+	n := 0
+	for b.Loop() {
+		for range l.Cuts(4) {
+			n++
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/image")
 }

@@ -41,6 +41,8 @@ type Disk struct {
 	zeroings int
 	open     []*diskQueue
 
+	journal func(e entry) // told of every change, locked; nil: nobody
+
 	failFlush atomic.Pointer[unix.Errno]
 	queues    atomic.Int32
 }
@@ -185,11 +187,11 @@ func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64, flags engine.Wr
 	if flags&engine.FUA != 0 && !d.cfg.FUA {
 		return d.fault("write with FUA, which it has not")
 	}
-	return d.write(p, off)
+	return d.write(p, off, flags)
 }
 
 // write copies p and grows the disk where it may; locked.
-func (d *Disk) write(p []byte, off int64) error {
+func (d *Disk) write(p []byte, off int64, flags engine.WriteFlags) error {
 	end := off + int64(len(p))
 	switch {
 	case d.cfg.ReadOnly:
@@ -201,8 +203,16 @@ func (d *Disk) write(p []byte, off int64) error {
 	case end > d.whole(d.Size()):
 		return d.fault("write at %#x+%d: the end is at %#x", off, len(p), d.Size())
 	}
-	copy(d.data[off:d.Size()], p)
+	n := copy(d.data[off:d.Size()], p)
+	d.note(entry{off: off, data: p[:n], durable: flags&engine.FUA != 0})
 	return nil
+}
+
+// note tells the journal, if there is one.
+func (d *Disk) note(e entry) {
+	if d.journal != nil {
+		d.journal(e)
+	}
 }
 
 func (d *Disk) resize(size int64) {
@@ -227,6 +237,7 @@ func (d *Disk) Resize(_ context.Context, size int64, _ engine.ResizeOptions) err
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.resize(size)
+	d.note(entry{kind: entryResize, off: size})
 	return nil
 }
 
@@ -238,9 +249,15 @@ func (d *Disk) Flush(context.Context) error {
 		return d.fault("flush after close")
 	}
 	d.flushes++
+	return d.flushed()
+}
+
+// flushed ends a flush; locked.
+func (d *Disk) flushed() error {
 	if e := d.failFlush.Swap(nil); e != nil {
 		return *e
 	}
+	d.note(entry{kind: entryFlush})
 	return nil
 }
 
@@ -267,6 +284,7 @@ func (d *Disk) discard(off, n int64) error {
 			d.data[at] = 0
 		}
 	}
+	d.note(entry{off: off, data: d.data[off : off+n]})
 	return nil
 }
 
@@ -277,10 +295,10 @@ func (d *Disk) WriteZeroes(_ context.Context, off, n int64, flags engine.WriteFl
 	if flags&engine.FUA != 0 && !d.cfg.FUA {
 		return d.fault("write of zeroes with FUA, which it has not")
 	}
-	return d.zero(off, n)
+	return d.zero(off, n, flags)
 }
 
-func (d *Disk) zero(off, n int64) error {
+func (d *Disk) zero(off, n int64, flags engine.WriteFlags) error {
 	d.zeroings++
 	unit := int64(max(d.cfg.Limits.ZeroAlign, d.cfg.Limits.RequestAlign))
 	switch {
@@ -298,6 +316,7 @@ func (d *Disk) zero(off, n int64) error {
 		d.resize(off + n)
 	}
 	clear(d.data[off : off+n])
+	d.note(entry{off: off, data: d.data[off : off+n], durable: flags&engine.FUA != 0})
 	return nil
 }
 

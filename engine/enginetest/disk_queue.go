@@ -153,13 +153,11 @@ func (q *diskQueue) execute(e *inDisk) {
 		err = q.transfer(r)
 	case engine.OpFlush:
 		d.flushes++
-		if e := d.failFlush.Swap(nil); e != nil {
-			err = *e
-		}
+		err = d.flushed()
 	case engine.OpDiscard:
 		err = d.discard(r.Off, int64(r.Len))
 	case engine.OpZero:
-		err = d.zero(r.Off, int64(r.Len))
+		err = d.zero(r.Off, int64(r.Len), r.Flags)
 	case engine.OpNop:
 	}
 	if err != nil {
@@ -195,7 +193,7 @@ func (q *diskQueue) transfer(r *engine.Request) error {
 		return nil
 	}
 	r.Res = int32(len(p))
-	return d.write(p, r.Off)
+	return d.write(p, r.Off, r.Flags)
 }
 
 // Kick implements engine.Queue.

@@ -2,11 +2,7 @@ package enginetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,278 +12,254 @@ import (
 	"github.com/blkbench/blkbench/engine"
 )
 
-// Fault is what a fault device does wrong. It is made from a list of rules, separated by semicolons:
-//
-//	OP[#K][@OFF+LEN]=ACTION[ once]
-//
-// OP is read, write, flush, discard, zero or any. #K lets the rule fire at the K-th operation that it fits (from 1; without it, at
-// each). @OFF+LEN fits operations that touch the range. ACTION is an errno (EIO, ENOSPC, …), lost (a write or flush that says it
-// happened and did not), slow:DURATION (by the engine's clock in the polled plane) or short:BYTES (polled plane only: the transfer stops
-// there). once: the rule fires one time at most.
-//
-//	write#3=EIO; read@0x1000+4096=ENODATA once; flush=lost
-type Fault struct {
+// Faults makes the operations of the nodes that it is put over go wrong, by rules. Its methods may be called from many goroutines at once.
+type Faults struct {
 	mu    sync.Mutex
-	rules []*faultRule
-	fired int
-	ops   int
+	rules []ruleState
+	ops   uint64
+	fired uint64
 }
 
-type faultRule struct {
-	ops      [engine.OpNop + 1]bool
-	k        int // 0: each
-	off, end int64
-	act      faultAct
-	once     bool
-	seen     int
-	done     bool
+type ruleState struct {
+	Rule
+	seen, fired uint64
 }
 
-type faultAct struct {
-	errno unix.Errno
-	lost  bool
-	slow  time.Duration
-	short uint32
-	cut   bool // short is meant
+// NewFaults makes faults of the text of rules, see [Rule].
+func NewFaults(t testing.TB, rules string) *Faults {
+	t.Helper()
+	list, err := ParseRules(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Faults{}
+	f.Set(list...)
+	return f
 }
 
-var faultOps = map[string][]engine.Op{
-	"read": {engine.OpRead}, "write": {engine.OpWrite}, "flush": {engine.OpFlush}, "discard": {engine.OpDiscard}, "zero": {engine.OpZero},
-	"any": {engine.OpRead, engine.OpWrite, engine.OpFlush, engine.OpDiscard, engine.OpZero},
+// Set exchanges the rules; their counts start anew.
+func (f *Faults) Set(rules ...Rule) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = f.rules[:0]
+	for _, r := range rules {
+		f.rules = append(f.rules, ruleState{Rule: r})
+	}
 }
 
-// ParseFault reads rules; an empty text is a device without faults.
-func ParseFault(text string) (*Fault, error) {
-	f := &Fault{}
-	for part := range strings.SplitSeq(text, ";") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		r, err := parseFaultRule(part)
-		if err != nil {
-			return nil, fmt.Errorf("fault %q: %w", part, err)
-		}
-		f.rules = append(f.rules, r)
-	}
-	return f, nil
-}
-
-func parseFaultRule(s string) (*faultRule, error) {
-	where, what, ok := strings.Cut(s, "=")
-	if !ok {
-		return nil, errors.New("want OP=ACTION")
-	}
-	r := &faultRule{end: math.MaxInt64}
-	if what, r.once = strings.CutSuffix(strings.TrimSpace(what), " once"); r.once {
-		what = strings.TrimSpace(what)
-	}
-	where = strings.TrimSpace(where)
-	if head, rng, ok := strings.Cut(where, "@"); ok {
-		where = head
-		off, n, ok := strings.Cut(rng, "+")
-		a, err1 := strconv.ParseInt(off, 0, 64)
-		b, err2 := strconv.ParseInt(n, 0, 64)
-		if !ok || err1 != nil || err2 != nil || a < 0 || b <= 0 || a > math.MaxInt64-b {
-			return nil, fmt.Errorf("range %q: want OFFSET+LENGTH", rng)
-		}
-		r.off, r.end = a, a+b
-	}
-	if head, k, ok := strings.Cut(where, "#"); ok {
-		where = head
-		n, err := strconv.Atoi(k)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("count %q: want a number from 1", k)
-		}
-		r.k = n
-	}
-	ops, ok := faultOps[where]
-	if !ok {
-		return nil, fmt.Errorf("operation %q: want read, write, flush, discard, zero or any", where)
-	}
-	for _, op := range ops {
-		r.ops[op] = true
-	}
-	var err error
-	r.act, err = parseFaultAct(what)
-	return r, err
-}
-
-func parseFaultAct(s string) (a faultAct, err error) {
-	word, arg, _ := strings.Cut(s, ":")
-	switch word {
-	case "lost":
-		a.lost = true
-	case "slow":
-		if a.slow, err = time.ParseDuration(arg); err != nil || a.slow <= 0 {
-			return a, fmt.Errorf("duration %q", arg)
-		}
-	case "short":
-		n, err := strconv.ParseUint(arg, 0, 31)
-		if err != nil {
-			return a, fmt.Errorf("length %q", arg)
-		}
-		a.short, a.cut = uint32(n), true
-	default:
-		for e := unix.Errno(1); e < 134; e++ {
-			if unix.ErrnoName(e) == word {
-				a.errno = e
-				return a, nil
-			}
-		}
-		return a, fmt.Errorf("action %q: want an errno, lost, slow:DURATION or short:BYTES", s)
-	}
-	return a, nil
-}
-
-// Fired is how often a rule has fired.
-func (f *Fault) Fired() int {
+// Fired returns how many operations have gone wrong.
+func (f *Faults) Fired() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.fired
 }
 
-// Operations is how many operations have arrived.
-func (f *Fault) Operations() int {
+// Ops returns how many operations there were.
+func (f *Faults) Ops() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.ops
 }
 
-// hit counts an operation and says what is to go wrong with it.
-func (f *Fault) hit(op engine.Op, off, n int64) (act faultAct, fires bool) {
+// decide counts an operation and returns the rule that it goes wrong by: the first that applies.
+func (f *Faults) decide(op FaultOp, off, n int64) (Rule, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ops++
-	for _, r := range f.rules {
-		if r.done || !r.ops[op] || (op != engine.OpFlush && (off >= r.end || off+n <= r.off)) {
+	hit := -1
+	for i := range f.rules {
+		r := &f.rules[i]
+		if !r.fits(op, off, n) {
 			continue
 		}
-		if r.seen++; r.k != 0 && r.seen != r.k {
-			continue
+		r.seen++
+		on := r.seen%max(1, r.Every) == 0
+		if r.Nth > 0 {
+			on = r.seen == r.Nth
 		}
-		if !fires {
-			f.fired++
-			act, fires = r.act, true
-			r.done = r.once
+		if on && hit < 0 && (!r.Once || r.fired == 0) {
+			hit = i
 		}
 	}
-	return act, fires
+	if hit < 0 {
+		return Rule{}, false
+	}
+	f.rules[hit].fired++
+	f.fired++
+	return f.rules[hit].Rule, true
 }
 
-// NewFaulty puts a fault device over a node. Its reference is the caller's to close; it closes the one below with it.
-func NewFaulty(below *engine.Ref, f *Fault) *engine.Ref {
-	return engine.NewRef(&faulty{below: below, f: f}, below.Flags())
+// Over puts the faults between a node and its user. The reference is closed with the one that is returned. A node with a queue has one
+// above the faults as well.
+func (f *Faults) Over(ref *engine.Ref) *engine.Ref {
+	return engine.NewRef(&faulty{pass{child: ref, name: "faults"}, f}, ref.Flags())
 }
 
-// faulty is the device. It is no Stager: nothing goes around it.
+// faulty is a node above which things go wrong.
 type faulty struct {
-	below *engine.Ref
-	f     *Fault
+	pass
+	f *Faults
 }
 
-func (d *faulty) Info() engine.Info {
-	i := d.below.Info()
-	i.Driver = "fault"
+// Info is the child's but for the name: a fault can not be told from the child's own.
+func (n *faulty) Info() engine.Info {
+	i := n.child.Info()
+	i.Driver = "faults"
 	return i
 }
 
-func (d *faulty) Size() int64 { return d.below.Size() }
+// before decides about an operation: an error, or how many bytes to move and whether to move them.
+func (n *faulty) before(ctx context.Context, op FaultOp, off, length int64) (move int64, err error) {
+	r, hit := n.f.decide(op, off, length)
+	if !hit {
+		return length, nil
+	}
+	switch r.Effect {
+	case FaultShort:
+		unit := int64(max(1, n.child.Info().Limits.RequestAlign))
+		return min(length, r.N/unit*unit), nil
+	case FaultSlow:
+		return length, sleepUntil(ctx, engine.Now()+int64(r.Delay))
+	case FaultLost:
+		return -1, nil
+	default:
+		return 0, r.Errno
+	}
+}
 
-// wrong does what a rule says in the blocking plane; skip says that the operation must not happen.
-func (d *faulty) wrong(ctx context.Context, op engine.Op, off, n int64) (skip bool, err error) {
-	act, fires := d.f.hit(op, off, n)
-	switch {
-	case !fires:
-		return false, nil
-	case act.errno != 0:
-		return true, act.errno
-	case act.slow > 0:
-		t := time.NewTimer(act.slow)
-		defer t.Stop()
+// sleepUntil waits for a moment of the engine's clock, which somebody may move by hand.
+func sleepUntil(ctx context.Context, at int64) error {
+	for {
+		left := time.Duration(at - engine.Now())
+		if left <= 0 {
+			return nil
+		}
+		t := time.NewTimer(min(left, time.Millisecond))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return true, ctx.Err()
+			t.Stop()
+			return ctx.Err()
 		}
 	}
-	return act.lost && op != engine.OpRead, nil
 }
 
-func (d *faulty) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if _, err := d.wrong(ctx, engine.OpRead, off, int64(len(p))); err != nil {
+// ReadAt implements engine.Node.
+func (n *faulty) ReadAt(ctx context.Context, p []byte, off int64) error {
+	k, err := n.before(ctx, FaultRead, off, int64(len(p)))
+	if err == nil && k > 0 {
+		err = n.tail(off, k, func(k int64) error { return n.child.ReadAt(ctx, p[:k], off) })
+		clear(p[min(int64(len(p)), max(0, n.Size()-off)):])
+	}
+	return n.whole(k, len(p), err)
+}
+
+// tail cuts a range off at the child's end: the last block is asked for whole, which a Ref is not.
+func (n *faulty) tail(off, k int64, f func(k int64) error) error {
+	if k = min(k, max(0, n.Size()-off)); k == 0 {
+		return nil
+	}
+	return f(k)
+}
+
+// whole fails what moved less than it was to.
+func (n *faulty) whole(k int64, want int, err error) error {
+	if err == nil && k >= 0 && k < int64(want) {
+		return fmt.Errorf("%d of %d bytes moved: %w", k, want, unix.EIO)
+	}
+	return err
+}
+
+// WriteAt implements engine.Node.
+func (n *faulty) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
+	k, err := n.before(ctx, FaultWrite, off, int64(len(p)))
+	if err == nil && k > 0 {
+		if n.child.Info().Caps.Has(engine.CapGrowable) {
+			err = n.child.WriteAt(ctx, p[:k], off, flags)
+		} else {
+			err = n.tail(off, k, func(k int64) error { return n.child.WriteAt(ctx, p[:k], off, flags) })
+		}
+	}
+	return n.whole(k, len(p), err)
+}
+
+// WriteZeroes implements engine.ZeroWriter.
+func (n *faulty) WriteZeroes(ctx context.Context, off, length int64, flags engine.WriteFlags) error {
+	k, err := n.before(ctx, FaultZero, off, length)
+	if err != nil || k < 0 {
 		return err
 	}
-	return d.below.ReadAt(ctx, p, off)
+	return n.child.WriteZeroes(ctx, off, length, flags)
 }
 
-func (d *faulty) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
-	if skip, err := d.wrong(ctx, engine.OpWrite, off, int64(len(p))); skip || err != nil {
+// Discard implements engine.Discarder.
+func (n *faulty) Discard(ctx context.Context, off, length int64) error {
+	k, err := n.before(ctx, FaultDiscard, off, length)
+	if err != nil || k < 0 {
 		return err
 	}
-	return d.below.WriteAt(ctx, p, off, flags)
+	return n.child.Discard(ctx, off, length)
 }
 
-func (d *faulty) Flush(ctx context.Context) error {
-	if skip, err := d.wrong(ctx, engine.OpFlush, 0, 0); skip || err != nil {
+// Flush implements engine.Node.
+func (n *faulty) Flush(ctx context.Context) error {
+	k, err := n.before(ctx, FaultFlush, 0, 0)
+	if err != nil || k < 0 {
 		return err
 	}
-	return d.below.Flush(ctx)
+	return n.child.Flush(ctx)
 }
 
-func (d *faulty) Discard(ctx context.Context, off, n int64) error {
-	if skip, err := d.wrong(ctx, engine.OpDiscard, off, n); skip || err != nil {
+// Resize implements engine.Resizer.
+func (n *faulty) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
+	k, err := n.before(ctx, FaultResize, 0, 0)
+	if err != nil || k < 0 {
 		return err
 	}
-	return d.below.Discard(ctx, off, n)
+	return n.child.Resize(ctx, size, o)
 }
 
-func (d *faulty) WriteZeroes(ctx context.Context, off, n int64, flags engine.WriteFlags) error {
-	if skip, err := d.wrong(ctx, engine.OpZero, off, n); skip || err != nil {
-		return err
-	}
-	return d.below.WriteZeroes(ctx, off, n, flags)
+// Extents implements engine.Node. Nothing goes wrong here.
+func (n *faulty) Extents(ctx context.Context, off, length int64, dst []engine.Extent) ([]engine.Extent, error) {
+	return n.child.Extents(ctx, off, length, dst)
 }
 
-func (d *faulty) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
-	return d.below.Resize(ctx, size, o)
-}
+// maxFaults is how many operations a test may have that EachFault goes through.
+const maxFaults = 100_000
 
-func (d *faulty) Extents(ctx context.Context, off, n int64, dst []engine.Extent) ([]engine.Extent, error) {
-	return d.below.Extents(ctx, off, n, dst)
-}
-
-func (d *faulty) Close() error { return d.below.Close() }
-
-// OpenQueue gives the polled plane the same faults.
-func (d *faulty) OpenQueue(ctx context.Context, cfg engine.QueueConfig) (engine.Queue, error) {
-	n, ok := d.below.Node().(engine.QueueOpener)
-	if !ok {
-		return nil, engine.Errf(engine.ErrUnsupported, "the node below has no polled plane")
-	}
-	q, err := n.OpenQueue(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &faultyQueue{Queue: q, f: d.f, depth: cfg.Depth}, nil
-}
-
-// EachFault runs body with a device that fails its k-th operation with errno, for k = 1, 2, 3 … until body ends without the fault having
-// fired. op is an operation of [ParseFault].
-func EachFault(t *testing.T, op string, errno unix.Errno, body func(t *testing.T, k int, f *Fault)) {
+// EachFault runs a test over and over: in the first run the first operation fails, in the second the second, until a run has none that
+// fails. A rule says which operations are meant and how they fail, with neither number; without rules any fails with EIO. The test puts f
+// over its nodes, and wants errors to be handled: reported, and nothing else broken.
+func EachFault(t *testing.T, test func(t *testing.T, f *Faults), rules ...string) {
 	t.Helper()
-	const most = 20000
-	for k := 1; k <= most; k++ {
-		f, err := ParseFault(fmt.Sprintf("%s#%d=%s", op, k, unix.ErrnoName(errno)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body(t, k, f)
-		if t.Failed() {
-			t.Fatalf("with %s failing at operation %d", op, k)
+	if len(rules) == 0 {
+		rules = []string{"any=EIO"}
+	}
+	for _, text := range rules {
+		t.Run(text, func(t *testing.T) { eachFault(t, text, test) })
+	}
+}
+
+func eachFault(t *testing.T, text string, test func(t *testing.T, f *Faults)) {
+	t.Helper()
+	list, err := ParseRules(text)
+	if err != nil || len(list) != 1 || list[0].Nth != 0 || list[0].Every != 0 {
+		t.Fatalf("rule %q: want one without a number: %v", text, err)
+	}
+	for k := uint64(1); k <= maxFaults; k++ {
+		r := list[0]
+		r.Nth = k
+		f := &Faults{}
+		f.Set(r)
+		if !t.Run(r.String(), func(t *testing.T) { test(t, f) }) {
+			t.Fatalf("stopped at the %d. fault", k)
 		}
 		if f.Fired() == 0 {
+			if k == 1 {
+				t.Fatal("nothing that could fail")
+			}
 			return
 		}
 	}
-	t.Fatalf("still failing at operation %d: the history has no end", most)
+	t.Fatalf("%d operations fail, and there are more", maxFaults)
 }

@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -8,116 +10,227 @@ import (
 	"github.com/blkbench/blkbench/engine"
 )
 
-// faultyQueue is the polled plane of a fault device.
+// faultyQueue is the polled plane under faults. It takes as many requests as it was opened for, decides about each once, and hands on
+// what the queue below takes.
+//
+// Invariant: inFlight requests are in waiting (not handed on yet), in slots by their turn (at the child) or in ended (never handed on).
 type faultyQueue struct {
-	engine.Queue
-	f     *Fault
-	depth int
-	out   int                        // requests taken and not given back
-	ready []*engine.Request          // completed here
-	late  []lateRequest              // held back
-	cut   map[*engine.Request]uint32 // shortened: what the length was
+	n        *faulty
+	child    engine.Queue
+	depth    int
+	inFlight int
+	below    int               // at the child
+	waiting  []held            // to be handed on, in order, when their time has come
+	ended    []ending          // complete, at a time
+	cut      []cut             // at the child with a smaller length
+	batch    []*engine.Request // scratch
 }
 
-type lateRequest struct {
-	at int64
+type held struct {
 	r  *engine.Request
+	at int64 // of the engine's clock
 }
 
-// Supports asks the queue below.
+type ending struct {
+	r   *engine.Request
+	res int32
+}
+
+type cut struct {
+	r   *engine.Request
+	len uint32
+}
+
+// OpenQueue implements engine.QueueOpener.
+func (n *faulty) OpenQueue(ctx context.Context, cfg engine.QueueConfig) (engine.Queue, error) {
+	o, ok := n.child.Node().(engine.QueueOpener)
+	if !ok {
+		return nil, engine.Errf(engine.ErrUnsupported, "driver %s has no polled plane", n.child.Info().Driver)
+	}
+	q, err := o.OpenQueue(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	d := cfg.Depth
+	return &faultyQueue{
+		n: n, child: q, depth: d, waiting: make([]held, 0, d), ended: make([]ending, 0, d), cut: make([]cut, 0, d),
+		batch: make([]*engine.Request, 0, d),
+	}, nil
+}
+
+var faultOf = [...]FaultOp{
+	engine.OpRead: FaultRead, engine.OpWrite: FaultWrite, engine.OpFlush: FaultFlush, engine.OpDiscard: FaultDiscard, engine.OpZero: FaultZero,
+}
+
+// Supports implements engine.QueueOps.
 func (q *faultyQueue) Supports(op engine.Op) bool {
-	s, ok := q.Queue.(engine.QueueOps)
-	return op <= engine.OpWrite || (ok && s.Supports(op))
+	if op <= engine.OpWrite {
+		return true
+	}
+	o, ok := q.child.(engine.QueueOps)
+	return ok && o.Supports(op)
 }
 
+// Submit implements engine.Queue.
 func (q *faultyQueue) Submit(reqs []*engine.Request) int {
-	for i, r := range reqs {
-		if q.out == q.depth {
-			return i
-		}
-		act, fires := q.f.hit(r.Op, r.Off, int64(r.Len))
-		switch {
-		case !fires:
-			if q.Queue.Submit(reqs[i:i+1]) == 0 {
-				return i // it will be counted again: faults by number belong to queues that are deep enough
-			}
-		case act.errno != 0:
-			r.Res = -int32(act.errno)
-			q.ready = append(q.ready, r)
-		case act.lost && r.Op != engine.OpRead:
-			r.Res = 0
-			if r.Op == engine.OpWrite {
-				r.Res = int32(r.Len)
-			}
-			q.ready = append(q.ready, r)
-		case act.slow > 0:
-			q.late = append(q.late, lateRequest{engine.Now() + int64(act.slow), r})
-		case act.cut && r.Op <= engine.OpWrite && act.short < r.Len:
-			q.shorten(r, act.short)
-		default:
-			if q.Queue.Submit(reqs[i:i+1]) == 0 {
-				return i
-			}
-		}
-		q.out++
+	n := min(len(reqs), q.depth-q.inFlight)
+	for _, r := range reqs[:n] {
+		q.take(r)
 	}
-	return len(reqs)
-}
-
-// shorten lets only the first n bytes of a request happen.
-func (q *faultyQueue) shorten(r *engine.Request, n uint32) {
-	if n == 0 {
-		r.Res = 0
-		q.ready = append(q.ready, r)
-		return
-	}
-	if q.cut == nil {
-		q.cut = make(map[*engine.Request]uint32)
-	}
-	q.cut[r] = r.Len
-	r.Len = n
-	if q.Queue.Submit([]*engine.Request{r}) == 0 {
-		r.Len = q.cut[r]
-		delete(q.cut, r)
-		r.Res = -int32(unix.EAGAIN)
-		q.ready = append(q.ready, r)
-	}
-}
-
-func (q *faultyQueue) Poll(done []*engine.Request) int {
-	now := engine.Now()
-	kept := q.late[:0]
-	for _, l := range q.late {
-		if l.at > now || q.Queue.Submit([]*engine.Request{l.r}) == 0 {
-			kept = append(kept, l)
-		}
-	}
-	q.late = kept
-	n := copy(done, q.ready)
-	q.ready = append(q.ready[:0], q.ready[n:]...)
-	if n < len(done) {
-		k := q.Queue.Poll(done[n:])
-		for _, r := range done[n : n+k] {
-			if full, ok := q.cut[r]; ok {
-				r.Len = full
-				delete(q.cut, r)
-			}
-		}
-		n += k
-	}
-	q.out -= n
+	q.inFlight += n
+	q.hand(engine.Now())
 	return n
 }
 
-func (q *faultyQueue) Wait(limit time.Duration) error {
-	if len(q.ready) > 0 {
-		return nil
+func (q *faultyQueue) take(r *engine.Request) {
+	if int(r.Op) >= len(faultOf) {
+		q.waiting = append(q.waiting, held{r, 0})
+		return
 	}
-	for _, l := range q.late {
-		left := time.Duration(l.at - engine.Now())
-		if limit < 0 || left < limit {
-			limit = max(left, 0)
+	rule, hit := q.n.f.decide(faultOf[r.Op], r.Off, int64(r.Len))
+	switch {
+	case !hit:
+		q.waiting = append(q.waiting, held{r, 0})
+	case rule.Effect == FaultSlow:
+		q.waiting = append(q.waiting, held{r, engine.Now() + int64(rule.Delay)})
+	case rule.Effect == FaultLost:
+		res := int32(0)
+		if r.Op <= engine.OpWrite {
+			res = int32(r.Len)
+		}
+		q.ended = append(q.ended, ending{r, res})
+	case rule.Effect == FaultShort:
+		unit := int64(max(1, q.n.child.Info().Limits.RequestAlign))
+		k := rule.N / unit * unit
+		switch {
+		case k >= int64(r.Len):
+		case k == 0:
+			q.ended = append(q.ended, ending{r, 0})
+			return
+		default:
+			q.cut = append(q.cut, cut{r, r.Len})
+			r.Len = uint32(k)
+		}
+		q.waiting = append(q.waiting, held{r, 0})
+	default:
+		q.ended = append(q.ended, ending{r, -int32(rule.Errno)})
+	}
+}
+
+// hand gives the child what is due at a time, in order.
+func (q *faultyQueue) hand(now int64) {
+	q.batch = q.batch[:0]
+	for _, h := range q.waiting {
+		if h.at <= now {
+			q.batch = append(q.batch, h.r)
 		}
 	}
-	return q.Queue.Wait(limit)
+	if len(q.batch) == 0 {
+		return
+	}
+	taken := q.child.Submit(q.batch)
+	q.below += taken
+	kept := q.waiting[:0]
+	for _, h := range q.waiting {
+		if h.at <= now && taken > 0 {
+			taken--
+			continue
+		}
+		kept = append(kept, h)
+	}
+	clear(q.waiting[len(kept):])
+	q.waiting = kept
+}
+
+// Kick implements engine.Queue.
+func (q *faultyQueue) Kick() error {
+	q.hand(engine.Now())
+	return q.child.Kick()
+}
+
+// Poll implements engine.Queue.
+func (q *faultyQueue) Poll(done []*engine.Request) int {
+	if len(q.waiting) > 0 {
+		q.hand(engine.Now())
+		if q.child.Kick() != nil {
+			return 0 // the owner's next Kick says so
+		}
+	}
+	n := 0
+	for n < len(done) && len(q.ended) > 0 {
+		e := q.ended[0]
+		q.ended = q.ended[:copy(q.ended, q.ended[1:])]
+		if e.r.Res = e.res; e.res < 0 {
+			e.r.Fail(unix.Errno(-e.res))
+		}
+		done[n] = e.r
+		n++
+	}
+	k := q.child.Poll(done[n:])
+	for _, r := range done[n : n+k] {
+		q.restore(r)
+	}
+	q.below -= k
+	q.inFlight -= n + k
+	return n + k
+}
+
+// restore gives a request that was cut its length back.
+func (q *faultyQueue) restore(r *engine.Request) {
+	for i, c := range q.cut {
+		if c.r == r {
+			r.Len = c.len
+			last := len(q.cut) - 1
+			q.cut[i] = q.cut[last]
+			q.cut = q.cut[:last]
+			return
+		}
+	}
+}
+
+// Wait implements engine.Queue. A request that is held back waits for the engine's clock, which may be moved by hand: it is looked at
+// every millisecond.
+func (q *faultyQueue) Wait(limit time.Duration) error {
+	if err := q.Kick(); err != nil {
+		return err
+	}
+	if len(q.ended) > 0 {
+		return nil
+	}
+	if len(q.waiting) == 0 {
+		return q.child.Wait(limit)
+	}
+	step := time.Millisecond
+	if limit >= 0 {
+		step = min(step, limit)
+	}
+	if q.below > 0 {
+		return q.child.Wait(step)
+	}
+	return sleepFor(step)
+}
+
+// sleepFor sleeps without allocating.
+func sleepFor(d time.Duration) error {
+	ts := unix.NsecToTimespec(int64(d))
+	if err := unix.Nanosleep(&ts, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	return nil
+}
+
+// Close implements engine.Queue. What is held back goes at once.
+func (q *faultyQueue) Close() error {
+	done := make([]*engine.Request, max(1, q.depth))
+	for q.inFlight > 0 {
+		for i := range q.waiting {
+			q.waiting[i].at = 0
+		}
+		if q.Poll(done) == 0 {
+			if err := q.Wait(time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return q.child.Close()
 }
