@@ -326,7 +326,7 @@ func (p *polledPath) close(t *testing.T) {
 		return
 	}
 	p.over = true
-	if err := p.Path.Close(); err != nil {
+	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
 }

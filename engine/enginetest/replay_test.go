@@ -1,18 +1,32 @@
 package enginetest
 
 import (
+	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
 )
 
+var replays = flag.Int("replays", 0, "histories of each kind in the model replay; 0: 20, or 4 with -short")
+
+func replayRuns() int {
+	switch {
+	case *replays > 0:
+		return *replays
+	case testing.Short():
+		return 4
+	}
+	return 20
+}
+
 // TestReplay runs random histories over random graphs of three layers and more, by both planes.
 func TestReplay(t *testing.T) {
-	runs := 60
-	if testing.Short() {
-		runs = 10
-	}
+	runs := replayRuns()
 	for _, c := range []struct {
 		name string
 		cfg  RandomConfig
@@ -36,7 +50,9 @@ func TestReplay(t *testing.T) {
 				Polled:        func(s engine.PathStats) { addStats(&sum, s) },
 			})
 			t.Logf("ways taken: %+v", sum)
-			assertWays(t, sum, c.cfg)
+			if !testing.Short() {
+				assertWays(t, sum, c.cfg)
+			}
 		})
 	}
 }
@@ -66,5 +82,70 @@ func assertWays(t *testing.T, s engine.PathStats, cfg RandomConfig) {
 		if !taken {
 			t.Errorf("no request was %s: %s", name, fmt.Sprintf("%+v", s))
 		}
+	}
+}
+
+// toyShuffle builds a shuffle over a disk, or over what put makes of it.
+func toyShuffle(t testing.TB, seed uint64, put func(*engine.Ref) *engine.Ref) *Graph {
+	cfg := DiskConfig{
+		Size: 128<<10 + SpareBlocks*4096, Limits: engine.Limits{RequestAlign: 512, MemAlign: 512},
+		Queue: QueueBehaviour{Shuffle: true, Room: 3, Seed: seed},
+	}
+	_, leaf := cfg.Open(t)
+	if put != nil {
+		leaf = put(leaf)
+	}
+	s := NewShuffle(t, ShuffleConfig{Size: 128 << 10, Block: 4096, Data: leaf, Miss: 100, Fresh: true, Seed: seed})
+	ref := engine.NewRef(s, engine.OpenFlags{Write: true, Discard: true})
+	t.Cleanup(func() {
+		if err := ref.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Graph{Root: ref, Disturb: func(n uint64) { s.Move(int64(n % 32)) }}
+}
+
+// TestReplayResize changes the size between the batches: what is cut off and grown again reads as zeroes.
+func TestReplayResize(t *testing.T) {
+	Replay(t, ReplayConfig{
+		HistoryConfig: HistoryConfig{
+			Size: 128 << 10, Batches: 40, Depth: 8, MaxLen: 32 << 10, ResizeUnit: 4096, MaxSize: 128 << 10,
+			Weights: [7]int{40, 40, 2, 4, 4, 12, 4},
+		},
+		Build: func(t testing.TB, seed uint64) *Graph { return toyShuffle(t, seed, nil) },
+		Seed:  1000,
+		Runs:  replayRuns(),
+	})
+}
+
+// TestReplayFaults has a leaf that fails some of its operations: what failed is as it was or as it should be, byte for byte, the rest is
+// as it should be, and nobody waits for ever.
+func TestReplayFaults(t *testing.T) {
+	failed := 0
+	Replay(t, ReplayConfig{
+		HistoryConfig: HistoryConfig{Size: 128 << 10, Batches: 40, Depth: 8, MaxLen: 32 << 10},
+		Build: func(t testing.TB, seed uint64) *Graph {
+			rng := rand.New(rand.NewPCG(seed, 6))
+			text := "flush#2=EIO once"
+			for range 4 {
+				text += fmt.Sprintf("; write#%d=EIO once; read#%d=EIO once", 1+rng.IntN(80), 1+rng.IntN(80))
+			}
+			f, err := ParseFault(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := toyShuffle(t, seed, func(ref *engine.Ref) *engine.Ref { return NewFaulty(ref, f) })
+			g.MayFail = func(err error) bool { return errors.Is(err, unix.EIO) }
+			g.After = func() error {
+				failed += f.Fired()
+				return nil
+			}
+			return g
+		},
+		Seed: 2000,
+		Runs: replayRuns(),
+	})
+	if failed == 0 {
+		t.Error("nothing failed")
 	}
 }

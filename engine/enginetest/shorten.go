@@ -59,7 +59,7 @@ func removeSteps(h *History, fails func(History) bool) {
 
 // smaller halves lengths and drops flags, and reports whether anything was taken.
 func smaller(h *History, fails func(History) bool) bool {
-	any := false
+	shorter := false
 	for b := range *h {
 		for i := range (*h)[b] {
 			s := (*h)[b][i]
@@ -75,11 +75,11 @@ func smaller(h *History, fails func(History) bool) bool {
 				c[b] = slices.Clone(c[b])
 				c[b][i] = try
 				if fails(c) {
-					any = true
+					shorter = true
 					break
 				}
 			}
 		}
 	}
-	return any
+	return shorter
 }
