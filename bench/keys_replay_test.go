@@ -47,7 +47,7 @@ func (o *outcome) heard(name string) (all []string) {
 }
 
 func TestReplayPlaysATrace(t *testing.T) {
-	o := replayed(t, "--read_iolog="+trace(t, someTrace))
+	o := replayed(t, "--read_iolog="+trace(t, someTrace), "--iodepth=1")
 	if got := o.heard("a"); !slices.Equal(got, []string{"read 8192+4096", "discard 65536+8192", "flush 0+0", "read 20480+512"}) {
 		t.Errorf("a: %v", got)
 	}
