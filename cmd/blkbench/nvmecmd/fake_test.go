@@ -89,13 +89,12 @@ func TestVFIOUser(t *testing.T) {
 // sanitize --wait shows the progress and proves the result, by the log and by the blocks.
 func TestSanitize(t *testing.T) {
 	f, dev := server(t, nvmetest.Config{})
-	fill := func() {
-		for i := range f.Data(1) {
-			f.Data(1)[i] = byte(i*7 + i>>9)
+	f.Edit(1, func(data []byte) {
+		for i := range data {
+			data[i] = byte(i*7 + i>>9)
 		}
-	}
-	fill()
-	if a := cli(t, "", "sanitize", dev, "-a", "2"); a.code != 1 || !strings.Contains(a.stderr, "--allow-destroy=FAKE0001") || f.Data(1)[3] == 0 {
+	})
+	if a := cli(t, "", "sanitize", dev, "-a", "2"); a.code != 1 || !strings.Contains(a.stderr, "--allow-destroy=FAKE0001") || blank(f.Data(1)) {
 		t.Errorf("without the serial number: %+v", a)
 	}
 	a := cli(t, "", "sanitize", dev, "-a", "start-crypto-erase", "--wait", "--allow-destroy=FAKE0001")

@@ -51,7 +51,7 @@ func run(t *testing.T, stdin string, args ...string) answer {
 	return answer{stdout: out.String(), stderr: errs.String(), code: code}
 }
 
-func real(t *testing.T, stdin string, args ...string) answer {
+func nvmeReal(t *testing.T, stdin string, args ...string) answer {
 	t.Helper()
 	cmd := exec.Command("/bin/nvme", args...)
 	var out, errs bytes.Buffer
@@ -142,7 +142,7 @@ func TestGuestKernelSame(t *testing.T) {
 		dev := "/dev/" + name
 		for _, line := range jsonVerbs {
 			args := append(fields(line, dev), "-o", "json")
-			mine, theirs := run(t, "", args...), real(t, "", args...)
+			mine, theirs := run(t, "", args...), nvmeReal(t, "", args...)
 			if mine.code != 0 {
 				t.Errorf("%s: %s", line, mine.stderr)
 				continue
@@ -153,7 +153,7 @@ func TestGuestKernelSame(t *testing.T) {
 			continue // one controller's text is enough
 		}
 		for _, line := range textVerbs {
-			mine, theirs := run(t, "", fields(line, dev)...), real(t, "", fields(line, dev)...)
+			mine, theirs := run(t, "", fields(line, dev)...), nvmeReal(t, "", fields(line, dev)...)
 			// nvme-cli 2.3 has the meaning of PMRSTS.NRDY the wrong way round.
 			theirs.stdout = strings.Replace(theirs.stdout, "Not Ready to process", "ready to process", 1)
 			if mine.stdout != theirs.stdout {
@@ -162,15 +162,15 @@ func TestGuestKernelSame(t *testing.T) {
 		}
 		for _, ns := range []string{dev + "n1", strings.Replace(dev, "nvme", "ng", 1) + "n1"} {
 			args := []string{"id-ns", ns, "-o", "json"}
-			same(t, ns, decode(t, run(t, "", args...).stdout), decode(t, real(t, "", args...).stdout))
+			same(t, ns, decode(t, run(t, "", args...).stdout), decode(t, nvmeReal(t, "", args...).stdout))
 		}
 	}
 	for _, format := range []string{"list -o json", "list -v -o json"} {
-		mine, theirs := run(t, "", fields(format, "")...), real(t, "", fields(format, "")...)
+		mine, theirs := run(t, "", fields(format, "")...), nvmeReal(t, "", fields(format, "")...)
 		same(t, format, sorted(decode(t, mine.stdout)), sorted(decode(t, theirs.stdout)))
 	}
 	for _, format := range []string{"list", "list -v"} {
-		mine, theirs := strings.Split(run(t, "", fields(format, "")...).stdout, "\n"), strings.Split(real(t, "", fields(format, "")...).stdout, "\n")
+		mine, theirs := strings.Split(run(t, "", fields(format, "")...).stdout, "\n"), strings.Split(nvmeReal(t, "", fields(format, "")...).stdout, "\n")
 		slices.Sort(mine)
 		slices.Sort(theirs)
 		for i := range mine {
@@ -248,7 +248,7 @@ func TestGuestVFIOSame(t *testing.T) {
 	without := slices.Concat(counters, driverRegisters)
 	want := map[string]any{}
 	for _, line := range append(slices.Clone(jsonVerbs), "id-ns DEV -n 2", "id-ns DEV -n 3") {
-		want[line] = decode(t, real(t, "", append(fields(line, dev), "-o", "json")...).stdout, without...)
+		want[line] = decode(t, nvmeReal(t, "", append(fields(line, dev), "-o", "json")...).stdout, without...)
 	}
 	// A second controller that stays with the kernel must be left alone.
 	address := taken(t, "MANY")

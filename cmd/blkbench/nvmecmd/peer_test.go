@@ -69,6 +69,9 @@ func nvmeCLI(t *testing.T, a nvme.Admin, nsid uint32, stdin string, args ...stri
 
 func requirePeer(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs another program some hundred times")
+	}
 	path, err := exec.LookPath("nvme")
 	if err == nil {
 		var text []byte

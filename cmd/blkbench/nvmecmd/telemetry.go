@@ -25,7 +25,7 @@ func telemetryLog(ctx context.Context, c *call, o *telemetryOptions) error {
 	case o.Generate > 1:
 		return usagef("Invalid host-generate parameter - %d", o.Generate)
 	}
-	lid, capture := uint8(nvme.LIDTelemetryHost), uint32(o.Generate)<<8
+	lid, capture := uint8(nvme.LIDTelemetryHost), o.Generate<<8
 	if o.Controller {
 		lid, capture = nvme.LIDTelemetryCtrl, 0
 	}

@@ -1,18 +1,18 @@
 package show
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 )
 
-// Object is a JSON object whose keys have an order. Array is a JSON array. Values are Object, Array, string, bool and integers.
-type (
-	Object []Member
-	Array  []any
-)
+// Object is a JSON object whose keys have an order.
+type Object []Member
+
+// Array is a JSON array. Values are Object, Array, string and integers.
+type Array []any
 
 // Member is one key of an Object.
 type Member struct {
@@ -26,13 +26,14 @@ func (o *Object) add(key string, value any) { *o = append(*o, Member{key, value}
 // JSON writes v as json-c's pretty format does: two spaces a level, no space behind the colon, empty containers on two
 // lines.
 func JSON(w io.Writer, v any) error {
-	b := bufio.NewWriter(w)
-	writeValue(b, v, 0)
+	var b bytes.Buffer
+	writeValue(&b, v, 0)
 	b.WriteByte('\n')
-	return b.Flush()
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
-func writeValue(b *bufio.Writer, v any, depth int) {
+func writeValue(b *bytes.Buffer, v any, depth int) {
 	indent := func(n int) { b.WriteString("\n" + strings.Repeat("  ", n)) }
 	switch v := v.(type) {
 	case Object:
@@ -68,7 +69,7 @@ func writeValue(b *bufio.Writer, v any, depth int) {
 
 // writeString escapes what JSON forbids. Bytes that are no UTF-8 pass, as in json-c: text fields of controllers may
 // hold anything.
-func writeString(b *bufio.Writer, s string) {
+func writeString(b *bytes.Buffer, s string) {
 	b.WriteByte('"')
 	for i := range len(s) {
 		switch c := s[i]; c {
