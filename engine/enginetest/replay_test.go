@@ -130,14 +130,11 @@ func TestReplayFaults(t *testing.T) {
 			for range 4 {
 				text += fmt.Sprintf("; write#%d=EIO once; read#%d=EIO once", 1+rng.IntN(80), 1+rng.IntN(80))
 			}
-			f, err := ParseFault(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g := toyShuffle(t, seed, func(ref *engine.Ref) *engine.Ref { return NewFaulty(ref, f) })
+			f := NewFaults(t, text)
+			g := toyShuffle(t, seed, f.Over)
 			g.MayFail = func(err error) bool { return errors.Is(err, unix.EIO) }
 			g.After = func() error {
-				failed += f.Fired()
+				failed += int(f.Fired())
 				return nil
 			}
 			return g
