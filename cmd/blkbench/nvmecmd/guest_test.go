@@ -130,7 +130,7 @@ var jsonVerbs = []string{
 }
 
 var textVerbs = []string{
-	"id-ctrl DEV -H", "id-ns DEV -n 1 -H", "list-ns DEV", "fw-log DEV", "effects-log DEV", "effects-log DEV -H", "show-regs DEV", "show-regs DEV -H",
+	"id-ctrl DEV -H", "id-ns DEV -n 1 -H", "list-ns DEV", "fw-log DEV", "effects-log DEV", "effects-log DEV -H", "show-regs DEV",
 	"get-log DEV -i 5 -l 64", "get-feature DEV -f 4 -H", "get-feature DEV -f 7 -H", "get-feature DEV -f 0xb -H",
 }
 
