@@ -298,25 +298,27 @@ var nodeMutants = []struct {
 		m.discard = func(off, n int64) error { return m.Disk.Discard(bg, off, min(n+4096, m.Size()-off)) }
 	}},
 	{fault: "has lost updates", sentence: "neighbours in one block", mutate: func(m *mutant) {
+		var together rendezvous
 		m.write = func(ctx context.Context, p []byte, off int64, f engine.WriteFlags) error {
 			start, end := off&^511, min((off+int64(len(p))+511)&^511, m.Size())
 			b := make([]byte, end-start)
 			if err := m.Disk.ReadAt(ctx, b, start); err != nil {
 				return err
 			}
-			runtime.Gosched()
+			together.meet(4)
 			copy(b[off-start:], p)
 			return m.Disk.WriteAt(ctx, b, start, f)
 		}
 	}},
 	{fault: "mixes up calls", sentence: "many at once", mutate: func(m *mutant) {
 		var shared [1 << 17]byte
+		var together rendezvous
 		m.read = func(ctx context.Context, p []byte, off int64) error {
 			if len(p) > len(shared) {
 				return m.Disk.ReadAt(ctx, p, off)
 			}
 			err := m.Disk.ReadAt(ctx, shared[:len(p)], off)
-			runtime.Gosched()
+			together.meet(2)
 			copy(p, shared[:])
 			return err
 		}
@@ -430,6 +432,22 @@ func TestNodeSuiteFindsFaults(t *testing.T) {
 			convicted(t, cfg.checks(), c.sentence, cfg.begin)
 		})
 	}
+}
+
+// rendezvous makes a fault that is a race happen, once: callers wait until n of them are inside. A lone caller gives up after a while.
+type rendezvous struct {
+	inside atomic.Int64
+	met    atomic.Bool
+}
+
+func (r *rendezvous) meet(n int64) {
+	if r.inside.Add(1) == n {
+		r.met.Store(true)
+	}
+	for end := time.Now().Add(50 * time.Millisecond); !r.met.Load() && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	r.inside.Add(-1)
 }
 
 // unsafeBeyond is p and the byte after it.
