@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -195,6 +196,9 @@ func (e *Env) warn(format string, args ...any) {
 		e.Warn(fmt.Sprintf(format, args...))
 	}
 }
+
+// Secret resolves the id of a --object secret, whose file is read if it has one.
+func (e *Env) Secret(id opts.SecretRef) (opts.Secret, error) { return e.Objects.Secret(id, os.ReadFile) }
 
 func (e *Env) domain() *Domain {
 	if e.Domain != nil {

@@ -48,7 +48,7 @@ func bashCompletion(w io.Writer) {
 		var flags []string
 		for _, f := range v.flags() {
 			name := f.name
-			if f.arg != "" {
+			if f.arg != "" && strings.HasPrefix(name, "--") {
 				name += "="
 			}
 			flags = append(flags, name)

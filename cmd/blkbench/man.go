@@ -33,11 +33,7 @@ func writeMan(w io.Writer) {
 			continue
 		}
 		for _, f := range v.flags() {
-			name := f.name
-			if f.arg != "" {
-				name += "=" + f.arg
-			}
-			fmt.Fprintf(w, ".TP\n.B %s\n%s\n", roff(name), roff(f.help))
+			fmt.Fprintf(w, ".TP\n.B %s\n%s\n", roff(f.spelled()), roff(f.help))
 		}
 	}
 	fmt.Fprint(w, ".SH EXIT STATUS\n0: done. 1: the work failed. 2: the command line is wrong. 130: ended by Ctrl-C, with a report.\n"+

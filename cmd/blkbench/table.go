@@ -8,7 +8,7 @@ import (
 
 // The table of verbs. It is filled at the start of the program, since the verbs' functions refer to it.
 func verbTable() []verb {
-	return []verb{
+	return append([]verb{
 		{
 			name: "run", link: "fio", summary: "measures files, block devices and every other target", usage: "[JOBFILE…] [--key=value…]",
 			long: runLong, flags: runFlags, run: runRun,
@@ -21,11 +21,15 @@ func verbTable() []verb {
 			name: "nvme", link: "nvme", summary: "shows, binds and manages NVMe controllers", usage: "SUB-COMMAND [DEVICE] [--key=value…]",
 			long: nvmeLong, flags: nvmeFlags, run: runNVMe,
 		},
+		{
+			name: "img", link: "qemu-img", summary: "the image tools as one program", usage: "SUB-COMMAND [options]",
+			long: imgLong, flags: imgFlags, run: runImg,
+		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},
 		{name: "completion", summary: "writes a completion script", usage: "bash|zsh|fish", run: runCompletion},
-	}
+	}, imgVerbs()...)
 }
 
 const runLong = `Without any argument a quick preset measures the file system of the current folder: sequential and random writing and reading of a

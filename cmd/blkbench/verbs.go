@@ -22,7 +22,8 @@ type verb struct {
 
 // flagDoc is an option as help shows it.
 type flagDoc struct {
-	name  string // with dashes
+	name  string // with dashes; a letter with its dash where there is no long name
+	short string // the letter with its dash, or empty
 	arg   string // what it takes, or empty
 	help  string
 	group string // a heading, or empty
@@ -98,16 +99,29 @@ func (v *verb) writeHelp(w io.Writer) {
 			}
 			fmt.Fprintf(w, "\n%s:\n", title)
 		}
-		left := f.name
-		if f.arg != "" {
-			left += "=" + f.arg
-		}
+		left := f.spelled()
 		if len(left) <= 26 {
 			fmt.Fprintf(w, "  %-26s %s\n", left, wrap(f.help, 29, 100))
 		} else {
 			fmt.Fprintf(w, "  %s\n%s%s\n", left, strings.Repeat(" ", 29), wrap(f.help, 29, 100))
 		}
 	}
+}
+
+// spelled is the option with its letter and its value.
+func (f *flagDoc) spelled() string {
+	s := f.name
+	if f.arg != "" {
+		if strings.HasPrefix(s, "--") {
+			s += "=" + f.arg
+		} else {
+			s += " " + f.arg
+		}
+	}
+	if f.short != "" && f.short != f.name {
+		s = f.short + ", " + s
+	}
+	return s
 }
 
 // wrap folds text at width; further lines are indented.

@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
-// Table makes the table of the struct that dst points to. Its fields are bool (an option without a value), string, or
-// an unsigned integer, with the tags
+// Table makes the table of the struct that dst points to. Its fields are bool (an option without a value), string, *string
+// (nil where the option is not given), []string (one element for each time it is given), or an unsigned integer, with
+// the tags
 //
 //	long, short, arg, help    what Option has
 //	default                   what Bind sets before it parses
+//	exact:"true"              Option.Exact
 //	kind:"size"               an integer that takes k, M, G, T, P, E and Ki, Mi … behind it, all powers of 1024
 //
 // Embedded structs add their options in place.
@@ -27,19 +29,25 @@ func Table(dst any) []Option {
 
 // Bind parses args into the struct that dst points to and returns the operands.
 func Bind(dst any, style Style, args []string) (operands []string, err error) {
+	_, operands, err = BindFound(dst, style, args)
+	return operands, err
+}
+
+// BindFound is Bind for programs to which the order of options matters: it returns them as they were given, too.
+func BindFound(dst any, style Style, args []string) (found []Found, operands []string, err error) {
 	list := fields(reflect.ValueOf(dst).Elem())
 	table := make([]Option, len(list))
 	for i, f := range list {
 		table[i] = f.option
 		if def, ok := f.tag.Lookup("default"); ok {
 			if err := f.set(def); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	found, operands, err := Parse(table, style, args)
+	found, operands, err = Parse(table, style, args)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, g := range found {
 		for i := range table {
@@ -47,11 +55,11 @@ func Bind(dst any, style Style, args []string) (operands []string, err error) {
 				continue
 			}
 			if err := list[i].set(g.Value); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return operands, nil
+	return found, operands, nil
 }
 
 type field struct {
@@ -69,7 +77,7 @@ func fields(v reflect.Value) []field {
 			continue
 		}
 		list = append(list, field{
-			option: Option{Long: f.Tag.Get("long"), Short: f.Tag.Get("short"), Arg: f.Tag.Get("arg"), Help: f.Tag.Get("help")},
+			option: Option{Long: f.Tag.Get("long"), Short: f.Tag.Get("short"), Arg: f.Tag.Get("arg"), Help: f.Tag.Get("help"), Exact: f.Tag.Get("exact") != ""},
 			tag:    f.Tag, value: v.Field(i),
 		})
 	}
@@ -86,6 +94,12 @@ func (f *field) set(text string) error {
 		return nil
 	case reflect.String:
 		f.value.SetString(text)
+		return nil
+	case reflect.Pointer:
+		f.value.Set(reflect.ValueOf(&text))
+		return nil
+	case reflect.Slice:
+		f.value.Set(reflect.Append(f.value, reflect.ValueOf(text)))
 		return nil
 	default:
 	}

@@ -11,8 +11,19 @@ type Option struct {
 	Short    string // one letter, or empty
 	Arg      string // what the value is called in help; empty for an option without one
 	Optional bool   // the value may be left out; it then comes only behind "=" or the letter
+	Exact    bool   // the long name is never abbreviated, and no abbreviation is ambiguous because of it
 	Help     string
 }
+
+// Error is a command line that is wrong. Its text is glibc's.
+type Error struct {
+	Msg     string
+	Arg     string // the argument that was read last (argv[optind-1]); empty before the first
+	Missing bool   // an option lacks its value; else the option is not known, ambiguous, or takes no value
+}
+
+// Error returns glibc's message.
+func (e *Error) Error() string { return e.Msg }
 
 // Found is an option as it was given.
 type Found struct {
@@ -60,6 +71,14 @@ type parser struct {
 	found []Found
 }
 
+func (p *parser) wrong(missing bool, format string, args ...any) error {
+	e := &Error{Msg: fmt.Sprintf(format, args...), Missing: missing}
+	if p.next > 0 {
+		e.Arg = p.args[p.next-1]
+	}
+	return e
+}
+
 func (p *parser) option(arg string) error {
 	if name, double := strings.CutPrefix(arg, "--"); double {
 		return p.long("--", name)
@@ -84,7 +103,7 @@ func (p *parser) lookup(dashes, name string) (*Option, string, error) {
 		if o.Long == name && name != "" {
 			return o, value, nil
 		}
-		if o.Long != "" && strings.HasPrefix(o.Long, name) {
+		if o.Long != "" && !o.Exact && strings.HasPrefix(o.Long, name) {
 			near = append(near, o)
 		}
 	}
@@ -96,7 +115,7 @@ func (p *parser) lookup(dashes, name string) (*Option, string, error) {
 		for _, o := range near {
 			fmt.Fprintf(&names, " '%s%s'", dashes, o.Long)
 		}
-		return nil, "", fmt.Errorf("option '%s%s' is ambiguous; possibilities:%s", dashes, name, names.String())
+		return nil, "", p.wrong(false, "option '%s%s' is ambiguous; possibilities:%s", dashes, name, names.String())
 	}
 	return nil, "", nil
 }
@@ -109,12 +128,12 @@ func (p *parser) long(dashes, name string) error {
 	given, _, equals := strings.Cut(name, "=")
 	switch {
 	case o == nil:
-		return fmt.Errorf("unrecognized option '%s%s'", dashes, given)
+		return p.wrong(false, "unrecognized option '%s%s'", dashes, given)
 	case o.Arg == "" && equals:
-		return fmt.Errorf("option '%s%s' doesn't allow an argument", dashes, o.Long)
+		return p.wrong(false, "option '%s%s' doesn't allow an argument", dashes, o.Long)
 	case o.Arg == "" || equals || o.Optional:
 	case p.next == len(p.args):
-		return fmt.Errorf("option '%s%s' requires an argument", dashes, o.Long)
+		return p.wrong(true, "option '%s%s' requires an argument", dashes, o.Long)
 	default:
 		value = p.args[p.next]
 		p.next++
@@ -139,7 +158,10 @@ func (p *parser) cluster(letters string) error {
 		letter := letters[i : i+1]
 		o := p.short(letter)
 		if o == nil {
-			return fmt.Errorf("invalid option -- '%s'", letter)
+			if i+1 < len(letters) {
+				p.next-- // the argument is not done with
+			}
+			return p.wrong(false, "invalid option -- '%s'", letter)
 		}
 		f := Found{Option: o}
 		if o.Arg == "" {
@@ -151,7 +173,7 @@ func (p *parser) cluster(letters string) error {
 			f.Value, f.Given = rest, true
 		case o.Optional:
 		case p.next == len(p.args):
-			return fmt.Errorf("option requires an argument -- '%s'", letter)
+			return p.wrong(true, "option requires an argument -- '%s'", letter)
 		default:
 			f.Value, f.Given = p.args[p.next], true
 			p.next++

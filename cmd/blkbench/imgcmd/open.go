@@ -1,0 +1,89 @@
+package imgcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/opts"
+)
+
+// Image names an image as a command line does, and says how it is opened.
+type Image struct {
+	Name      string
+	Format    string // -f; empty: probed
+	ImageOpts bool   // Name is driver=…,file.filename=…
+	Flags     engine.OpenFlags
+	// Probe allows a format to be probed for writing, as through a link.
+	Probe bool
+}
+
+// Open opens an image. Its errors are those that qemu-img prints: Could not open 'X': ….
+func Open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
+	ref, err := open(ctx, e, img)
+	if err != nil {
+		return nil, &OpenError{Name: img.Name, Err: err}
+	}
+	return ref, nil
+}
+
+func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
+	t, err := parseTarget(img.Name, img.ImageOpts)
+	if err != nil {
+		return nil, err
+	}
+	if img.Flags.Write && !img.Probe && img.Format == "" && !namesFormat(e, t) {
+		return nil, errProbedWrite
+	}
+	return e.OpenTree(ctx, t, baseName(img.Name, t), img.Format, img.Flags)
+}
+
+var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
+
+// parseTarget makes a tree of a name.
+func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
+	if imageOpts {
+		return opts.ParseImageOpts(name)
+	}
+	return opts.ParseName(name)
+}
+
+// namesFormat reports whether a tree says what the format is.
+func namesFormat(e *engine.Env, t *opts.Tree) bool {
+	name, ok := t.String("driver")
+	if !ok {
+		return false
+	}
+	d, err := e.Registry.Lookup(name)
+	return err != nil || d.Kind != engine.KindProtocol
+}
+
+// baseName is the file name that references inside the image are relative to: where the name is none itself, that of the file below.
+func baseName(name string, t *opts.Tree) string {
+	for _, key := range []string{"filename", "file.filename", "file.file.filename", "file"} {
+		if s, ok := t.String(key); ok && s != "" {
+			return s
+		}
+	}
+	return name
+}
+
+// openImage opens the image of a verb, and says why it cannot.
+func (c *call) openImage(ctx context.Context, img *Image) (*engine.Ref, bool) {
+	img.Probe = c.env.Link
+	ref, err := Open(ctx, c.eng, img)
+	if err != nil {
+		c.errorf("%v", err)
+		return nil, false
+	}
+	return ref, true
+}
+
+// ParseCache finds a cache mode by its name; what is "source cache" or "cache" in the message.
+func ParseCache(what, mode string) (engine.Cache, error) {
+	if m, ok := engine.CacheModes[mode]; ok {
+		return m, nil
+	}
+	return engine.Cache{}, fmt.Errorf("Invalid %s option: %s", what, mode) //nolint:staticcheck // qemu-img's words
+}

@@ -1,0 +1,17 @@
+package imgcmd
+
+// commands is the list of verbs, in the order of help.
+func commands() []command {
+	return []command{
+		infoVerb(),
+	}
+}
+
+func lookup(name string) *command {
+	for _, cmd := range commands() {
+		if cmd.name == name {
+			return &cmd
+		}
+	}
+	return nil
+}
