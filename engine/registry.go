@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -189,6 +190,7 @@ type Env struct {
 	Domain *Domain
 
 	named map[string]*Ref // nodes with a node-name
+	held  []io.Closer     // locks of a graph that is being exchanged
 }
 
 func (e *Env) warn(format string, args ...any) {
@@ -198,7 +200,9 @@ func (e *Env) warn(format string, args ...any) {
 }
 
 // Secret resolves the id of a --object secret, whose file is read if it has one.
-func (e *Env) Secret(id opts.SecretRef) (opts.Secret, error) { return e.Objects.Secret(id, os.ReadFile) }
+func (e *Env) Secret(id opts.SecretRef) (opts.Secret, error) {
+	return e.Objects.Secret(id, os.ReadFile)
+}
 
 func (e *Env) domain() *Domain {
 	if e.Domain != nil {
