@@ -123,8 +123,8 @@ func (p *Path) submit(r *Request, size int64) {
 		}
 		break
 	}
-	// The blocking methods of this stage's node do it.
-	if off == r.Off && flags == r.Flags {
+	// The blocking methods of this stage's node do it, or for a write those of the first mapper's, which the walk knows.
+	if off == r.Off && flags == r.Flags && (r.Op == OpRead || !st.belowMap) {
 		p.slow(r, st)
 		return
 	}
@@ -310,6 +310,9 @@ func (p *Path) step(i uint32, w *walk, r *Request) bool {
 			run.off += st.filter.Shift
 			st = &p.stages[st.next]
 		case stageMap:
+			if !st.belowMap {
+				run.top, run.topOff, run.topFlags = st, run.off, run.flags
+			}
 			m, ok := st.mapper.Map(r.Op, run.off, run.n)
 			if ok {
 				ok = m.Len > 0 && int(m.Child) < len(st.children) && (m.Kind == MapData || r.Op == OpRead)
@@ -345,6 +348,11 @@ type run struct {
 	off, n   int64
 	flags    WriteFlags
 	credited bool // uses an admitter's credit
+
+	// The first mapper it came to, and what it was there.
+	top      *stage
+	topOff   int64
+	topFlags WriteFlags
 }
 
 // admit asks a filter's admitter: once per request above the mappers, once per run below one, where what is let through is kept as
@@ -394,12 +402,17 @@ func (p *Path) newPiece(i uint32, w *walk, r *Request) *Request {
 	return q
 }
 
-// piece sends one run on its way: to the stage's leaf, or to its blocking methods.
+// piece sends one run on its way: to the stage's leaf, or to its blocking methods. A write that no leaf takes goes to those of the first
+// mapper, its look-ups forgotten: they would be in use where no SyncPaths waits for them (see grace.go). An admitter between that mapper
+// and here is asked once more by them.
 func (p *Path) piece(i uint32, w *walk, r *Request, st *stage, run run, slow bool) {
 	q := p.newPiece(i, w, r)
 	q.Off, q.Len, q.Flags, q.Buf = run.off, uint32(run.n), run.flags, r.Buf.Add(w.cursor)
 	w.take(run)
 	if slow || !st.takes(q, run.off, run.flags) {
+		if r.Op == OpWrite && run.top != nil {
+			st, q.Off, q.Flags = run.top, run.topOff, run.topFlags
+		}
 		p.slow(q, st)
 		return
 	}

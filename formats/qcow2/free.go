@@ -34,22 +34,29 @@ func (m *Image) release(n int) {
 	}
 	m.draining = append(m.draining, m.written[:n]...)
 	m.written = append([]pendingFree(nil), m.written[n:]...)
-	count := len(m.draining)
+	// Counted from the start: what older work takes from the front must not move the mark of younger work on.
+	upTo := m.drained + int64(len(m.draining))
 	m.domain.Defer(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.closed {
 			return
 		}
-		count = min(count, len(m.draining))
-		for i := range m.draining[:count] {
-			// An error leaves the rest counted: a leak, which check finds.
-			if err := m.freeNow(context.Background(), &m.draining[i]); err != nil {
-				break
-			}
-		}
-		m.draining = m.draining[count:]
+		m.freeDrained(context.Background(), upTo)
 	})
+}
+
+// freeDrained frees what was handed to grace periods up to a mark. mu is held.
+func (m *Image) freeDrained(ctx context.Context, upTo int64) {
+	n := min(max(0, upTo-m.drained), int64(len(m.draining)))
+	for i := range m.draining[:n] {
+		// An error leaves the rest counted: a leak, which check finds.
+		if err := m.freeNow(ctx, &m.draining[i]); err != nil {
+			break
+		}
+	}
+	m.draining = m.draining[n:]
+	m.drained += n
 }
 
 // freeNow takes the reference away. mu is held.

@@ -176,8 +176,10 @@ func (m *Image) forget(keep func(no int64) bool) {
 	c.hand = 0
 }
 
-// set changes an entry of a slice and publishes it at once. mu is held.
+// set changes an entry of a slice and publishes it at once. The generation moves first: who sees the entry sees that it is not durable
+// (Map's NeedFlush). mu is held.
 func (m *Image) set(s *slice, i int, e L2Entry, bm Subclusters) {
+	m.dirtyGen.Add(1)
 	if m.extended {
 		s.seq.Add(1)
 		atomic.StoreUint64(&s.words[2*i], uint64(e))
@@ -189,7 +191,6 @@ func (m *Image) set(s *slice, i int, e L2Entry, bm Subclusters) {
 		s.mark(i, i+1)
 	}
 	m.cache.dirty[s.no] = s
-	m.dirtyGen.Add(1)
 }
 
 // at returns entry i of a slice. mu is held.
@@ -202,9 +203,9 @@ func (m *Image) at(s *slice, i int) (L2Entry, Subclusters) {
 
 // setL1 changes an L1 entry. mu is held.
 func (m *Image) setL1(i int64, e L1Entry) {
+	m.dirtyGen.Add(1)
 	atomic.StoreUint64(&m.index.Load().l1[i], uint64(e))
 	m.l1Dirty[i/64] = struct{}{}
-	m.dirtyGen.Add(1)
 }
 
 // sliceForWrite returns a slice whose table may be changed in place: a missing table is made, a shared one copied. mu is held.
