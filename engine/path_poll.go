@@ -14,7 +14,10 @@ func (p *Path) Poll(done []*Request) int {
 	if p.graced && !p.leaf.busy {
 		p.goBusy()
 	}
-	n := p.ready.pop(done)
+	n := 0
+	if !p.ready.Empty() {
+		n = p.ready.Pop(done)
+	}
 	if p.timers.len() > 0 {
 		p.wakeTimers()
 	}
@@ -28,10 +31,12 @@ func (p *Path) Poll(done []*Request) int {
 		p.resume(p.stalled.pop())
 	}
 	for _, l := range p.leaves {
-		p.push(l)
+		if len(l.batch) > 0 {
+			p.push(l)
+		}
 	}
-	if !p.ready.empty() {
-		n += p.ready.pop(done[n:])
+	if !p.ready.Empty() {
+		n += p.ready.Pop(done[n:])
 	}
 	p.inFlight -= n
 	if p.graced {
@@ -180,7 +185,7 @@ func (p *Path) pollLane() {
 		if r.lane&lanePiece != 0 {
 			p.endPiece(r)
 		} else {
-			p.ready.push(r)
+			p.ready.Push(r)
 		}
 		r = next
 	}
@@ -219,7 +224,7 @@ func (p *Path) endWalk(i uint32) {
 	w.req, w.err = nil, nil
 	p.freeWalks = append(p.freeWalks, i)
 	r.walk = 0
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // observe tells the filters above the first mapper that the request passed; those whose blocking methods were called know already. Below

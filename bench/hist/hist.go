@@ -63,6 +63,23 @@ func (h *Hist) Record(ns uint64) {
 	}
 }
 
+// RecordN counts one value n times: what n requests that were issued and seen to be complete together have in common.
+func (h *Hist) RecordN(ns, n uint64) {
+	if n == 0 {
+		return
+	}
+	h.counts[bucket(ns)] += n
+	h.n += n
+	h.sum += ns * n
+	hi, lo := bits.Mul64(ns, ns)
+	over, low := bits.Mul64(lo, n)
+	var carry uint64
+	h.sqLo, carry = bits.Add64(h.sqLo, low, 0)
+	h.sqHi += hi*n + over + carry
+	h.maximum = max(h.maximum, ns)
+	h.invMin = max(h.invMin, ^ns)
+}
+
 // Merge adds everything o has counted.
 func (h *Hist) Merge(o *Hist) {
 	h.n += o.n
