@@ -15,9 +15,16 @@ var errLeft = errors.New("requests did not come back after the interruption")
 // loop fills, submits and reaps until the source is through, the time is up or somebody stops it; nothing is in flight then.
 func (w *worker) loop() error {
 	w.plain, w.seen = w.isPlain(), 0
+	turning := w.plain != nil && w.low >= w.depth && w.traits.reapMin == 1
 	ended := false // the source has no more, or the time is up
 	for {
 		blocked := true
+		if turning && !ended {
+			var err error
+			if ended, err = w.turns(w.plain); err != nil {
+				return err
+			}
+		}
 		if !ended {
 			var err error
 			if ended, blocked, err = w.fill(); err != nil {
@@ -193,6 +200,14 @@ func (w *worker) handed(reqs []*engine.Request) {
 		return
 	}
 	now := w.clock.Now()
+	if len(reqs) == 1 {
+		s := &w.slots[reqs[0].User]
+		s.handed = now
+		if h := w.iv.dir[s.dir].slat; h != nil && w.measuring && !s.sync {
+			h.Record(uint64(now - s.made))
+		}
+		return
+	}
 	var same tally
 	for _, r := range reqs {
 		s := &w.slots[r.User]
@@ -229,9 +244,6 @@ func (w *worker) countSlat(t *tally, now int64) {
 
 // count counts completed requests.
 func (w *worker) count(t *tally, now int64) {
-	if t.n == 0 {
-		return
-	}
 	v := &w.iv.dir[t.dir]
 	v.ios += t.n
 	v.bytes += t.bytes
@@ -240,6 +252,19 @@ func (w *worker) count(t *tally, now int64) {
 	}
 	if v.lat != nil {
 		recordAll(v.lat, now-t.planned, t.n)
+	}
+}
+
+// countOne is count for one request, which is all there is to count at depth 1.
+func (w *worker) countOne(s *slot, n uint32, now int64) {
+	v := &w.iv.dir[s.dir]
+	v.ios++
+	v.bytes += uint64(n)
+	if v.clat != nil {
+		v.clat.Record(uint64(now - s.handed))
+	}
+	if v.lat != nil {
+		v.lat.Record(uint64(now - s.planned))
 	}
 }
 
@@ -342,6 +367,20 @@ func (w *worker) wait() error {
 func (w *worker) complete(done []*engine.Request) {
 	now := w.clock.Now()
 	w.seen = now
+	if r := done[0]; len(done) == 1 && w.plain != nil && r.Res >= 0 && !w.traits.hooks {
+		w.free = append(w.free, uint32(r.User))
+		if w.measuring {
+			w.countOne(&w.slots[r.User], r.Len, now)
+		}
+	} else {
+		w.completeAll(done, now)
+	}
+	if now >= w.nextLook || w.hand.Wanted() {
+		w.look(now)
+	}
+}
+
+func (w *worker) completeAll(done []*engine.Request, now int64) {
 	var same tally
 	for _, r := range done {
 		s := &w.slots[r.User]
@@ -363,15 +402,16 @@ func (w *worker) complete(done []*engine.Request) {
 			continue
 		}
 		if same.n == 0 || same.dir != s.dir || same.handed != s.handed || same.planned != s.planned {
-			w.count(&same, now)
+			if same.n > 0 {
+				w.count(&same, now)
+			}
 			same = tally{dir: s.dir, handed: s.handed, planned: s.planned}
 		}
 		same.n++
 		same.bytes += uint64(r.Len)
 	}
-	w.count(&same, now)
-	if now >= w.nextLook || w.hand.Wanted() {
-		w.look(now)
+	if same.n > 0 {
+		w.count(&same, now)
 	}
 }
 

@@ -57,3 +57,38 @@ func (w *worker) fillPlain(s *jobSource, limit int) (ended bool) {
 	}
 	return false
 }
+
+// turns goes round a plain loop, filling, submitting and reaping, for as long as each turn finds completions without waiting. It does what
+// loop does, with what loop has to ask each time known: the rest (waits, ends, errors) is left to it. True: there are no more requests.
+func (w *worker) turns(s *jobSource) (ended bool, err error) {
+	f := w.files[0]
+	for !w.stop.Load() && !w.failed {
+		if limit := min(w.depth-w.inFlight, w.traits.batch); len(w.batch) < limit {
+			if w.fillPlain(s, limit) {
+				return true, nil
+			}
+		}
+		if len(w.batch) > 0 {
+			if err := w.kickOne(f); err != nil {
+				return false, err
+			}
+			if len(w.batch) == 0 && w.inFlight < w.depth {
+				continue
+			}
+		}
+		n := f.path.Poll(w.done[:w.traits.reap])
+		if n == 0 {
+			return false, nil
+		}
+		if f.inFlight -= n; f.inFlight == 0 {
+			w.busy = w.busy[:0]
+		}
+		w.inFlight -= n
+		if w.measuring {
+			w.iv.completes++
+			w.iv.complete[batchClass(n)]++
+		}
+		w.complete(w.done[:n])
+	}
+	return false, nil
+}
