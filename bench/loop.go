@@ -255,19 +255,6 @@ func (w *worker) count(t *tally, now int64) {
 	}
 }
 
-// countOne is count for one request, which is all there is to count at depth 1.
-func (w *worker) countOne(s *slot, n uint32, now int64) {
-	v := &w.iv.dir[s.dir]
-	v.ios++
-	v.bytes += uint64(n)
-	if v.clat != nil {
-		v.clat.Record(uint64(now - s.handed))
-	}
-	if v.lat != nil {
-		v.lat.Record(uint64(now - s.planned))
-	}
-}
-
 func recordAll(h *hist.Hist, ns int64, n uint64) {
 	if n == 1 {
 		h.Record(uint64(ns))
@@ -370,7 +357,16 @@ func (w *worker) complete(done []*engine.Request) {
 	if r := done[0]; len(done) == 1 && w.plain != nil && r.Res >= 0 && !w.traits.hooks {
 		w.free = append(w.free, uint32(r.User))
 		if w.measuring {
-			w.countOne(&w.slots[r.User], r.Len, now)
+			s := &w.slots[r.User]
+			v := &w.iv.dir[s.dir]
+			v.ios++
+			v.bytes += uint64(r.Len)
+			if v.clat != nil {
+				v.clat.Record(uint64(now - s.handed))
+			}
+			if v.lat != nil {
+				v.lat.Record(uint64(now - s.planned))
+			}
 		}
 	} else {
 		w.completeAll(done, now)

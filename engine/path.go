@@ -147,11 +147,12 @@ func (p *Path) InFlight() int { return p.inFlight }
 
 // Kick starts what was submitted: one doorbell or system call per leaf.
 func (p *Path) Kick() error {
+	if l := p.lone; l != nil && len(l.batch) == 0 {
+		return l.q.Kick()
+	}
 	var first error
 	for _, l := range p.leaves {
-		if len(l.batch) > 0 {
-			p.push(l)
-		}
+		p.push(l)
 		if err := l.q.Kick(); err != nil && first == nil {
 			first = err
 		}

@@ -24,7 +24,7 @@ func (p *Path) Poll(done []*Request) int {
 	for _, l := range p.leaves {
 		n = p.pollLeaf(l, done, n)
 	}
-	if p.lane.pending() {
+	if !p.lane.idle() && p.lane.pending() {
 		p.pollLane()
 	}
 	for !p.stalled.empty() && len(p.free) > 0 {

@@ -32,32 +32,40 @@ func (p *Path) Submit(reqs []*Request) int {
 		if p.inFlight > 0 {
 			return 0
 		}
-		if err := p.regenerate(); err != nil {
+		if err := p.flattenAnew(); err != nil {
 			return p.failAll(reqs, err)
-		}
-		switch {
-		case !p.graced:
-			p.goIdle()
-		case !p.leaf.busy:
-			p.goBusy()
 		}
 	}
 	p.inFlight += len(reqs)
 	size := p.root.st.node.Size()
 	rest := reqs
-	if p.lone != nil && len(p.lone.batch) == 0 {
-		rest = reqs[p.submitReads(reqs, size):]
+	if l := p.lone; l != nil && len(l.batch) == 0 {
+		if rest = reqs[p.submitReads(l, reqs, size):]; len(rest) == 0 {
+			return len(reqs)
+		}
 	}
 	for _, r := range rest {
 		r.begin(0)
 		p.submit(r, size)
 	}
 	for _, l := range p.leaves {
-		if len(l.batch) > 0 {
-			p.push(l)
-		}
+		p.push(l)
 	}
 	return len(reqs)
+}
+
+// flattenAnew follows a change of the graph, with nothing in flight.
+func (p *Path) flattenAnew() error {
+	if err := p.regenerate(); err != nil {
+		return err
+	}
+	switch {
+	case !p.graced:
+		p.goIdle()
+	case !p.leaf.busy:
+		p.goBusy()
+	}
+	return nil
 }
 
 // begin forgets what an earlier use of a request has left.
@@ -68,8 +76,7 @@ func (r *Request) begin(lane uint8) {
 
 // submitReads is what submit does, for the reads at the head of a batch when the graph is one leaf: they go to its queue as they are,
 // without being copied. It returns how many it dealt with.
-func (p *Path) submitReads(reqs []*Request, size int64) int {
-	l, colour := p.lone, p.leaf.colour
+func (p *Path) submitReads(l *leaf, reqs []*Request, size int64) int {
 	n := 0
 	for _, r := range reqs {
 		length := int64(r.Len)
@@ -77,14 +84,14 @@ func (p *Path) submitReads(reqs []*Request, size int64) int {
 			(uint64(r.Off)|uint64(r.Len))&l.mask|r.Buf.Offset()&l.memMask != 0 || r.Len > l.maxIO {
 			break
 		}
-		r.begin(colour)
+		r.begin(p.leaf.colour)
 		n++
 	}
 	if n == 0 {
 		return 0
 	}
 	p.stats.Direct += uint64(n)
-	p.leaf.n[colour&1] += int32(n)
+	p.leaf.n[p.leaf.colour&1] += int32(n)
 	if taken := l.q.Submit(reqs[:n]); taken < n {
 		l.batch = append(l.batch, reqs[taken:n]...)
 	}
