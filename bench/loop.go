@@ -15,13 +15,13 @@ var errLeft = errors.New("requests did not come back after the interruption")
 // loop fills, submits and reaps until the source is through, the time is up or somebody stops it; nothing is in flight then.
 func (w *worker) loop() error {
 	w.plain, w.seen = w.isPlain(), 0
-	turning := w.plain != nil && w.low >= w.depth && w.traits.reapMin == 1
+	turn := w.turner()
 	ended := false // the source has no more, or the time is up
 	for {
 		blocked := true
-		if turning && !ended {
+		if turn != nil && !ended && len(w.batch) == 0 && w.inFlight < w.depth {
 			var err error
-			if ended, err = w.turns(w.plain); err != nil {
+			if ended, err = turn(w.plain); err != nil {
 				return err
 			}
 		}
@@ -189,6 +189,14 @@ func (w *worker) kickMany() error {
 
 // handed stamps and counts what was submitted.
 func (w *worker) handed(reqs []*engine.Request) {
+	now := int64(0)
+	if w.traits.stamp {
+		now = w.clock.Now()
+	}
+	w.handedAt(reqs, now)
+}
+
+func (w *worker) handedAt(reqs []*engine.Request, now int64) {
 	if w.pacing.think != nil {
 		w.pacing.think.Issued(len(reqs))
 	}
@@ -196,10 +204,12 @@ func (w *worker) handed(reqs []*engine.Request) {
 		w.iv.submits++
 		w.iv.submit[batchClass(len(reqs))]++
 	}
-	if !w.traits.stamp {
-		return
+	if w.traits.stamp {
+		w.stampHanded(reqs, now)
 	}
-	now := w.clock.Now()
+}
+
+func (w *worker) stampHanded(reqs []*engine.Request, now int64) {
 	if len(reqs) == 1 {
 		s := &w.slots[reqs[0].User]
 		s.handed = now

@@ -58,6 +58,7 @@ type worker struct {
 	tracer tracer
 	pacing pacing
 
+	spans     spans // latencies that are not in iv yet; none outside ones
 	iv        *interval
 	hand      hist.Handover[interval]
 	sum       [3]dirCount // since the window began

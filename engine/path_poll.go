@@ -58,23 +58,32 @@ func (p *Path) pollLeaf(l *leaf, done []*Request, n int) int {
 		}
 		k := l.q.Poll(room)
 		kept := 0
-		for _, r := range room[:k] {
-			if r.lane&(lanePiece|laneShort|laneFUA) == 0 && r.Res == int32(r.Len) && r.Op != OpFlush {
-				p.leaf.n[r.lane&laneColour]--
-				if r.lane&laneMoved != 0 {
-					r.Off = r.savedOff
-				}
-			} else if !p.leafDone(l, r) {
-				continue
-			}
-			room[kept] = r
+		for kept < k && p.whole(room[kept]) {
 			kept++
+		}
+		for _, r := range room[kept:k] {
+			if p.whole(r) || p.leafDone(l, r) {
+				room[kept] = r
+				kept++
+			}
 		}
 		n += kept
 		if k < len(room) {
 			return n
 		}
 	}
+}
+
+// whole takes a request of the caller's back that went to the leaf in one piece and succeeded; false for all others.
+func (p *Path) whole(r *Request) bool {
+	if r.lane&(lanePiece|laneShort|laneFUA) != 0 || r.Res != int32(r.Len) || r.Op == OpFlush {
+		return false
+	}
+	p.leaf.n[r.lane&laneColour]--
+	if r.lane&laneMoved != 0 {
+		r.Off = r.savedOff
+	}
+	return true
 }
 
 // leafDone handles everything at a leaf but whole requests that succeeded, and reports whether the caller's request is complete.

@@ -256,6 +256,19 @@ func TestRecordNIsRecordRepeated(t *testing.T) {
 	}
 }
 
+func TestRecordAllIsRecordRepeated(t *testing.T) {
+	for name, values := range samples() {
+		one := fill(values)
+		var all Hist
+		for i := 0; i < len(values); i += 7 {
+			all.RecordAll(values[i:min(i+7, len(values))])
+		}
+		if *one != all {
+			t.Errorf("%s: n %d %d, sum %d %d, extremes %d…%d %d…%d", name, one.n, all.n, one.sum, all.sum, one.Min(), one.Max(), all.Min(), all.Max())
+		}
+	}
+}
+
 func TestRecordDoesNotAllocate(t *testing.T) {
 	var h Hist
 	if n := testing.AllocsPerRun(1000, func() { h.Record(12345) }); n != 0 {
