@@ -9,8 +9,9 @@ import (
 type plan struct {
 	stages []stage
 	leaves []*leaf
-	simple bool // no admission and no observation: a request that is one piece needs no walk
-	graced bool // mappings, exchanges or read-modify-writes are at stake: take part in grace periods
+	lone   *leaf // the only stage, when that is a leaf
+	simple bool  // no admission and no observation: a request that is one piece needs no walk
+	graced bool  // mappings, exchanges or read-modify-writes are at stake: take part in grace periods
 }
 
 type stageKind uint8
@@ -114,6 +115,9 @@ func (p *Path) flatten() error {
 		return err
 	}
 	p.graced = len(p.stages) > 1 || (len(p.leaves) == 1 && p.leaves[0].mask != 0)
+	if p.lone = nil; p.simple && p.stages[0].kind == stageLeaf {
+		p.lone = p.stages[0].leaf
+	}
 	p.gen = gen
 	return nil
 }

@@ -32,21 +32,20 @@ func (p *Path) Submit(reqs []*Request) int {
 		if p.inFlight > 0 {
 			return 0
 		}
-		if err := p.regenerate(); err != nil {
+		if err := p.flattenAnew(); err != nil {
 			return p.failAll(reqs, err)
-		}
-		switch {
-		case !p.graced:
-			p.goIdle()
-		case !p.leaf.busy:
-			p.goBusy()
 		}
 	}
 	p.inFlight += len(reqs)
 	size := p.root.st.node.Size()
-	for _, r := range reqs {
-		r.lane, r.walk, r.tries = 0, 0, 0
-		r.reset()
+	rest := reqs
+	if l := p.lone; l != nil && len(l.batch) == 0 {
+		if rest = reqs[p.submitReads(l, reqs, size):]; len(rest) == 0 {
+			return len(reqs)
+		}
+	}
+	for _, r := range rest {
+		r.begin(0)
 		p.submit(r, size)
 	}
 	for _, l := range p.leaves {
@@ -55,12 +54,56 @@ func (p *Path) Submit(reqs []*Request) int {
 	return len(reqs)
 }
 
+// flattenAnew follows a change of the graph, with nothing in flight.
+func (p *Path) flattenAnew() error {
+	if err := p.regenerate(); err != nil {
+		return err
+	}
+	switch {
+	case !p.graced:
+		p.goIdle()
+	case !p.leaf.busy:
+		p.goBusy()
+	}
+	return nil
+}
+
+// begin forgets what an earlier use of a request has left.
+func (r *Request) begin(lane uint8) {
+	r.lane, r.walk, r.tries = lane, 0, 0
+	r.reset()
+}
+
+// submitReads is what submit does, for the reads at the head of a batch when the graph is one leaf: they go to its queue as they are,
+// without being copied. It returns how many it dealt with.
+func (p *Path) submitReads(l *leaf, reqs []*Request, size int64) int {
+	n := 0
+	for _, r := range reqs {
+		length := int64(r.Len)
+		if r.Op != OpRead || length == 0 || r.Off < 0 || r.Off > size-length ||
+			(uint64(r.Off)|uint64(r.Len))&l.mask|r.Buf.Offset()&l.memMask != 0 || r.Len > l.maxIO {
+			break
+		}
+		r.begin(p.leaf.colour)
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	p.stats.Direct += uint64(n)
+	p.leaf.n[p.leaf.colour&1] += int32(n)
+	if taken := l.q.Submit(reqs[:n]); taken < n {
+		l.batch = append(l.batch, reqs[taken:n]...)
+	}
+	return n
+}
+
 func (p *Path) failAll(reqs []*Request, err error) int {
 	p.inFlight += len(reqs)
 	for _, r := range reqs {
 		r.lane, r.walk = 0, 0
 		r.Fail(err)
-		p.ready.push(r)
+		p.ready.Push(r)
 	}
 	return len(reqs)
 }
@@ -136,7 +179,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 	n, root := int64(r.Len), &p.stages[0]
 	if r.Op > OpNop {
 		r.Fail(p.root.wrap("request", r.Off, n, Errf(ErrUnsupported, "operation %d", r.Op)))
-		p.ready.push(r)
+		p.ready.Push(r)
 		return
 	}
 	if r.Op != OpFlush && r.Op != OpNop {
@@ -149,7 +192,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 				p.slow(r, root)
 				return
 			}
-			p.ready.push(r)
+			p.ready.Push(r)
 			return
 		}
 	}
@@ -170,7 +213,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 		p.stats.Direct++
 		p.toLeaf(st.leaf, r)
 	case r.Op == OpNop:
-		p.ready.push(r)
+		p.ready.Push(r)
 	case off == r.Off || r.Op == OpFlush:
 		p.slow(r, st)
 	default:
@@ -185,14 +228,14 @@ func (p *Path) pastEnd(r *Request, size int64) {
 		return
 	}
 	r.Fail(p.root.wrap(r.Op.String(), r.Off, int64(r.Len), Errf(ErrRange, "the end is at %#x", size)))
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // zeroWhole completes a read of zeroes in place.
 func (p *Path) zeroWhole(r *Request) {
 	p.stats.Zeroed++
 	p.zero(r, r.Buf, r.Len)
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // zero fills a buffer with zeroes and sets the result.
