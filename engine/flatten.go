@@ -41,6 +41,7 @@ type stage struct {
 	leaf     *leaf
 	mapper   Mapper
 	filter   Stage
+	again    Regulator // filter: its Admit, where that has to choose
 	ref      *Ref
 }
 
@@ -210,6 +211,7 @@ func (f *flattener) addFilter(at int32, n Stager, depth int) error {
 			return Errf(ErrUnsupported, "more than 8 throttles and delays in one graph")
 		}
 		st.admitBit = 1 << f.admits
+		st.again, _ = part.Admit.(Regulator)
 		f.admits++
 	}
 	if part.Admit != nil || part.Observe != nil {

@@ -188,6 +188,7 @@ type Env struct {
 	Domain *Domain
 
 	named map[string]*Ref // nodes with a node-name
+	live  liveObjects
 }
 
 func (e *Env) warn(format string, args ...any) {
