@@ -175,6 +175,9 @@ func (f *flattener) add(ref *Ref, depth int, belowMap bool) (int32, error) {
 }
 
 func (f *flattener) addMapper(at int32, n Mapper, depth int) error {
+	if watched(n) {
+		return nil // what it maps would go past the filter that counts its steps
+	}
 	var children []int32
 	for _, c := range n.Children() {
 		below := int32(-1)

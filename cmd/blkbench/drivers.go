@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/filter/blkdebug"
 	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
@@ -22,5 +23,6 @@ func newRegistry() *engine.Registry {
 		nvmepci.Driver(),
 		nvmepci.KernelDriver(),
 		throttle.Driver(),
+		blkdebug.Driver(),
 	)
 }
