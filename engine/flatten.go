@@ -42,6 +42,7 @@ type stage struct {
 	leaf     *leaf
 	mapper   Mapper
 	filter   Stage
+	again    Regulator // filter: its Admit, where that has to choose
 	ref      *Ref
 }
 
@@ -178,6 +179,9 @@ func (f *flattener) add(ref *Ref, depth int, belowMap bool) (int32, error) {
 }
 
 func (f *flattener) addMapper(at int32, n Mapper, depth int) error {
+	if watched(n) {
+		return nil // what it maps would go past the filter that counts its steps
+	}
 	var children []int32
 	for _, c := range n.Children() {
 		below := int32(-1)
@@ -214,6 +218,7 @@ func (f *flattener) addFilter(at int32, n Stager, depth int) error {
 			return Errf(ErrUnsupported, "more than 8 throttles and delays in one graph")
 		}
 		st.admitBit = 1 << f.admits
+		st.again, _ = part.Admit.(Regulator)
 		f.admits++
 	}
 	if part.Admit != nil || part.Observe != nil {

@@ -25,6 +25,7 @@ type OpenRequest struct {
 	// Create: the file is made by a driver's create step; it may be empty and is not probed.
 	Create bool
 	depth  int
+	child  *Ref // of Wrap: the child under "file"
 }
 
 // Role says what a child is to its parent: it decides permissions, caching and probing.
@@ -80,6 +81,12 @@ func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, f
 	if isJSONName(name) {
 		r.Filename = ""
 	}
+	return e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) { return e.openFormat(ctx, r, name, format) })
+}
+
+// openFormat opens a node of a format, which is probed where it is empty.
+func (e *Env) openFormat(ctx context.Context, r *OpenRequest, name, format string) (*Ref, error) {
+	t := r.Opts
 	d, err := e.driverOf(t)
 	if err != nil {
 		return nil, openError(name, err)
@@ -136,8 +143,13 @@ func (e *Env) driverOf(t *opts.Tree) (*Driver, error) {
 	return e.Registry.Lookup(name)
 }
 
-// open opens the node of a request.
+// open opens the node of a request, and what its options put around it.
 func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
+	return e.around(ctx, r, e.openNode)
+}
+
+// openNode opens the node of a request.
+func (e *Env) openNode(ctx context.Context, r *OpenRequest) (*Ref, error) {
 	if r.depth > maxDepth {
 		return nil, Errf(ErrUnsupported, "graph deeper than %d layers", maxDepth)
 	}
@@ -298,6 +310,11 @@ func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
 // Child opens the child under key of the node's options; nil when the key is absent. A string is a node-name, or a name as a user
 // writes it.
 func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, error) {
+	if r.child != nil && key == "file" {
+		c := r.child.Clone(r.childFlags(role))
+		c.format = r.IsFormat
+		return c, nil
+	}
 	v, ok := r.Opts.Take(key)
 	if !ok {
 		return nil, nil

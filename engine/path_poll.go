@@ -228,6 +228,9 @@ func (p *Path) endWalk(i uint32) {
 		r.Res = 0
 	}
 	if !p.simple {
+		if w.asked != 0 {
+			p.withdraw(w)
+		}
 		p.observe(w, r)
 	}
 	w.req, w.err = nil, nil

@@ -12,6 +12,7 @@ type walk struct {
 	started  int64
 	credit   int64 // bytes that an admitter below a mapper has let through and that are not used yet
 	admitted uint8 // stages that have let the whole request through
+	asked    uint8 // stages that want to be asked again
 	parked   bool  // among the timers, or stalled
 }
 
@@ -399,11 +400,13 @@ type run struct {
 }
 
 // admit asks a filter's admitter: once per request above the mappers, once per run below one, where what is let through is kept as
-// credit, since a deeper mapper may cut the run.
+// credit, since a deeper mapper may cut the run. A regulator that holds a request back is asked again.
 func (p *Path) admit(st *stage, w *walk, op Op, n int64) (int64, bool) {
 	switch {
 	case st.filter.Admit == nil:
 		return 0, false
+	case w.asked&st.admitBit != 0:
+		return p.admitAgain(st, w, op, n)
 	case st.belowMap:
 		if w.credit > 0 {
 			return 0, false
@@ -415,7 +418,35 @@ func (p *Path) admit(st *stage, w *walk, op Op, n int64) (int64, bool) {
 	w.admitted |= st.admitBit
 	now := Now()
 	at := st.filter.Admit.Admit(op, n, now)
+	if at > now && st.again != nil {
+		w.asked |= st.admitBit
+	}
 	return at, at > now
+}
+
+func (p *Path) admitAgain(st *stage, w *walk, op Op, n int64) (int64, bool) {
+	if st.belowMap {
+		n = w.credit // what was asked for
+	}
+	now := Now()
+	at := st.again.Again(op, n, now)
+	if at <= now {
+		w.asked &^= st.admitBit
+	}
+	return at, at > now
+}
+
+// withdraw tells the regulators that a walk was held back by and will not ask again.
+func (p *Path) withdraw(w *walk) {
+	for i := range p.stages {
+		if st := &p.stages[i]; st.again != nil && w.asked&st.admitBit != 0 {
+			n := int64(w.req.Len)
+			if st.belowMap {
+				n = w.credit
+			}
+			st.again.Withdraw(w.req.Op, n)
+		}
+	}
 }
 
 // take moves a walk on over a run.

@@ -191,6 +191,7 @@ type Env struct {
 
 	named map[string]*Ref // nodes with a node-name
 	held  []io.Closer     // locks of a graph that is being exchanged
+	live  liveObjects
 }
 
 func (e *Env) warn(format string, args ...any) {

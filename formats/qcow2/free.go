@@ -1,6 +1,10 @@
 package qcow2
 
-import "context"
+import (
+	"context"
+
+	"github.com/blkbench/blkbench/engine"
+)
 
 // freeClass says which of the pass-discard options a freed range falls under.
 type freeClass uint8
@@ -61,6 +65,7 @@ func (m *Image) freeDrained(ctx context.Context, upTo int64) {
 
 // freeNow takes the reference away. mu is held.
 func (m *Image) freeNow(ctx context.Context, f *pendingFree) error {
+	m.file.Event(engine.EventClusterFree)
 	pass := f.class == freeAlways ||
 		(f.class == freeRequest && m.cfg.PassDiscardRequest) ||
 		(f.class == freeSnapshot && m.cfg.PassDiscardSnap) ||

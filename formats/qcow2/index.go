@@ -105,6 +105,7 @@ func (m *Image) slice(ctx context.Context, no int64) (*slice, error) {
 	if e.Offset()&m.clusterMask != 0 {
 		return nil, m.corrupt(ctx, engine.Errf(engine.ErrCorrupt, "L2 table offset %#x unaligned (L1 index: %#x)", e.Offset(), m.l1Index(no)))
 	}
+	m.file.Event(engine.EventL2Load)
 	buf := make([]byte, m.sliceBytes())
 	if err := m.readFile(ctx, buf, m.sliceHost(e, no)); err != nil {
 		return nil, err
@@ -227,6 +228,7 @@ func (m *Image) sliceForWrite(ctx context.Context, no int64) (*slice, error) {
 
 // newTable makes an empty L2 table for L1 entry i.
 func (m *Image) newTable(ctx context.Context, i int64) error {
+	m.file.Event(engine.EventL2AllocWrite)
 	c, err := m.allocContiguous(ctx, 1)
 	if err != nil {
 		return err
@@ -264,6 +266,7 @@ func (m *Image) copyTable(ctx context.Context, i int64, old L1Entry) error {
 			break
 		}
 	}
+	m.file.Event(engine.EventL2AllocCowRead)
 	buf := make([]byte, m.clusterSize)
 	if err := m.readFile(ctx, buf, old.Offset()); err != nil {
 		return err
@@ -272,6 +275,7 @@ func (m *Image) copyTable(ctx context.Context, i int64, old L1Entry) error {
 	if err != nil {
 		return err
 	}
+	m.file.Event(engine.EventL2AllocWrite)
 	if err := m.file.WriteAt(ctx, buf, c<<m.clusterBits, 0); err != nil {
 		return m.undoAlloc(ctx, c, 1, err)
 	}
@@ -331,6 +335,7 @@ func (m *Image) writeSlices(ctx context.Context) error {
 		for _, w := range s.words[lo:hi] {
 			buf = be.AppendUint64(buf, w)
 		}
+		m.file.Event(engine.EventL2Update)
 		if err := m.file.WriteAt(ctx, buf, m.sliceHost(e, s.no)+int64(8*lo), 0); err != nil {
 			return err
 		}
@@ -349,6 +354,7 @@ func (m *Image) writeL1(ctx context.Context) error {
 		for _, w := range x.l1[from:to] {
 			buf = be.AppendUint64(buf, w)
 		}
+		m.file.Event(engine.EventL1Update)
 		if err := m.file.WriteAt(ctx, buf, int64(m.hdr.L1TableOffset)+8*from, 0); err != nil {
 			return err
 		}
