@@ -34,6 +34,9 @@ type Driver struct {
 	// fewer where the file is shorter.
 	Probe func(head []byte, filename string) int
 
+	// Remove takes back what create of a protocol made, when the format could not be written into it; nil where nothing can be removed.
+	Remove func(ctx context.Context, target *opts.Tree) error
+
 	open       func(ctx context.Context, r *OpenRequest) (Node, error)
 	create     func(ctx context.Context, r *CreateRequest) error
 	openOpts   any
@@ -198,7 +201,9 @@ func (e *Env) warn(format string, args ...any) {
 }
 
 // Secret resolves the id of a --object secret, whose file is read if it has one.
-func (e *Env) Secret(id opts.SecretRef) (opts.Secret, error) { return e.Objects.Secret(id, os.ReadFile) }
+func (e *Env) Secret(id opts.SecretRef) (opts.Secret, error) {
+	return e.Objects.Secret(id, os.ReadFile)
+}
 
 func (e *Env) domain() *Domain {
 	if e.Domain != nil {

@@ -156,9 +156,9 @@ func (c *Controller) bringUp(ctx context.Context) error {
 			return err
 		}
 	}
-	// Steps 3 to 5: command set, arbitration, page size and entry sizes; enable.
+	// Steps 3 to 5: all command sets where there are several (CC.CSS 110b is what step 3 asks for with CAP.CSS bit 6), arbitration, page size and entry sizes; enable.
 	cc := ccIOSQES | ccIOCQES | ccEN
-	if c.cap.CSS()&1 == 0 && c.cap.CSS()&(1<<6) != 0 {
+	if c.cap.CSS()&(1<<6) != 0 {
 		cc |= ccCSSAll
 	}
 	if err := c.dev.Store32(0, regCC, uint32(cc)); err != nil {

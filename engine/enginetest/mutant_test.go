@@ -230,11 +230,13 @@ var nodeMutants = []struct {
 		}
 	}},
 	{fault: "loses growth beside growth", sentence: "growth by many", growable: true, mutate: func(m *mutant) {
+		var looked, wrote rendezvous
 		m.write = func(ctx context.Context, p []byte, off int64, f engine.WriteFlags) error {
 			end := off + int64(len(p))
 			old := m.Size()
-			runtime.Gosched()
+			looked.meet(8)
 			err := m.Disk.WriteAt(ctx, p, off, f)
+			wrote.meet(8)
 			if end > old {
 				_ = m.Disk.Resize(ctx, end, engine.ResizeOptions{})
 			}

@@ -9,7 +9,6 @@ import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
 	"github.com/blkbench/blkbench/nvme"
-	"github.com/blkbench/blkbench/vfio/mmio"
 )
 
 // OpenQueue makes a polled queue: a queue pair of its own, or a place at the shared one.
@@ -103,6 +102,7 @@ type queue struct {
 	groups  []group
 	freeGrp []int16
 	retries []retry
+	nap     nap
 }
 
 // retry is a command that is to be sent again.
@@ -424,27 +424,6 @@ func (q *queue) again(s slot) bool {
 
 // busy says whether anything is in flight or owed.
 func (q *queue) busy() bool { return q.hw.InFlight()+len(q.failed)+len(q.retries) > 0 }
-
-// Wait looks for completions until there is one, or for as long as limit: without interrupts that is polling, with
-// ever longer pauses.
-func (q *queue) Wait(limit time.Duration) error {
-	q.hw.Kick()
-	start := time.Now()
-	for i := 0; !q.hw.Ready() && len(q.failed)+len(q.retries) == 0; i++ {
-		switch {
-		case i < 1000:
-			mmio.Pause(16)
-		case i < 2000:
-			runtime.Gosched()
-		default:
-			time.Sleep(20 * time.Microsecond)
-		}
-		if limit >= 0 && i%16 == 0 && time.Since(start) >= limit {
-			break
-		}
-	}
-	return nil
-}
 
 // Close waits until nothing is in flight and gives the pair back.
 func (q *queue) Close() error {

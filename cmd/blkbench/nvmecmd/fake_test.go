@@ -111,6 +111,22 @@ func TestSanitize(t *testing.T) {
 	}
 }
 
+// Where nothing can be compared, the command says so; it fails where nothing could be read.
+func TestSanitizeWithoutProof(t *testing.T) {
+	_, dev := server(t, nvmetest.Config{})
+	a := cli(t, "", "sanitize", dev, "-a", "start-crypto-erase", "--wait", "--allow-destroy=FAKE0001")
+	if a.code != 0 || !strings.Contains(a.stdout, "All 64 sampled blocks were blank before") {
+		t.Errorf("%+v", a)
+	}
+	c := fixture(zeroes, 0) // without namespaces
+	log := c.logs[nvme.LIDSanitize]
+	log[2], log[4] = 1, 2
+	a = ours(t, c, "", "sanitize", "DEV", "-a", "2", "-w", "--allow-destroy=SERIAL 7")
+	if a.code != 1 || !strings.Contains(a.stderr, "no block could be read before") {
+		t.Errorf("%+v", a)
+	}
+}
+
 // A controller that only says that it has erased is found out by the blocks.
 func TestSanitizeProof(t *testing.T) {
 	c := fixture(zeroes, 0)

@@ -65,13 +65,13 @@ func sanitize(ctx context.Context, c *call, o *sanitizeOptions) error {
 	if err := o.check(action); err != nil {
 		return err
 	}
-	var before []sample
+	var before samples
 	if action != sanitizeExitFailure {
 		if err := c.mayDestroy(ctx, o.consent, everyNamespace); err != nil {
 			return err
 		}
 		if o.Wait {
-			before = c.samples(ctx)
+			before = c.sampleBlocks(ctx)
 		}
 	}
 	cmd := nvme.Command{Opcode: nvme.OpSanitize, CDW10: action, CDW11: o.Pattern}
@@ -138,13 +138,19 @@ type sample struct {
 // samplesPerNamespace is how many blocks, evenly spread, are looked at before and after.
 const samplesPerNamespace = 64
 
-// samples reads blocks that hold something, as far as the namespaces can be read from here.
-func (c *call) samples(ctx context.Context) []sample {
+// samples are the blocks that were looked at before.
+type samples struct {
+	list  []sample // that hold something
+	blank int      // how many more were read, whose bytes are all the same
+}
+
+// sampleBlocks reads blocks, as far as the namespaces can be read from here.
+func (c *call) sampleBlocks(ctx context.Context) samples {
+	var s samples
 	ids, err := nvme.ActiveNamespaces(ctx, c.dev.Commands)
 	if err != nil {
-		return nil // the proof says how many blocks there were
+		return s // the proof says how many blocks there were
 	}
-	var list []sample
 	for _, nsid := range ids {
 		ns, err := nvme.OpenNamespace(ctx, c.dev.Commands, nsid, 0)
 		if err != nil {
@@ -153,12 +159,16 @@ func (c *call) samples(ctx context.Context) []sample {
 		for i := range uint64(samplesPerNamespace) {
 			lba := ns.Blocks / samplesPerNamespace * i
 			data, err := c.readBlock(ctx, ns, lba)
-			if err == nil && !blank(data) {
-				list = append(list, sample{nsid, lba, data})
+			switch {
+			case err != nil:
+			case blank(data):
+				s.blank++
+			default:
+				s.list = append(s.list, sample{nsid, lba, data})
 			}
 		}
 	}
-	return list
+	return s
 }
 
 func (c *call) readBlock(ctx context.Context, ns *nvme.Namespace, lba uint64) ([]byte, error) {
@@ -177,7 +187,7 @@ func blank(b []byte) bool { return len(b) == 0 || bytes.Count(b, b[:1]) == len(b
 
 // prove checks what the controller says of the operation against what was asked for, and the blocks against what they
 // held before.
-func (c *call) prove(ctx context.Context, s *nvme.SanitizeLog, cdw10 uint32, before []sample) error {
+func (c *call) prove(ctx context.Context, s *nvme.SanitizeLog, cdw10 uint32, before samples) error {
 	show.Sanitize(c.out, s, true)
 	if s.SCDW10 != cdw10 {
 		return fmt.Errorf("the last sanitize operation was another one: its command dword 10 is %#x, this one's %#x", s.SCDW10, cdw10)
@@ -187,8 +197,16 @@ func (c *call) prove(ctx context.Context, s *nvme.SanitizeLog, cdw10 uint32, bef
 	default:
 		return errors.New("the sanitize operation failed; the controller takes I/O again after: sanitize -a exit-failure, or another sanitize")
 	}
+	switch {
+	case len(before.list) > 0:
+	case before.blank > 0:
+		fmt.Fprintf(c.out, "All %d sampled blocks were blank before: the controller's word is all there is.\n", before.blank)
+		return nil
+	default:
+		return errors.New("the controller reports success, but no block could be read before: nothing to compare with")
+	}
 	kept := 0
-	for _, b := range before {
+	for _, b := range before.list {
 		ns, err := nvme.OpenNamespace(ctx, c.dev.Commands, b.nsid, 0)
 		if err != nil {
 			return err
@@ -199,8 +217,8 @@ func (c *call) prove(ctx context.Context, s *nvme.SanitizeLog, cdw10 uint32, bef
 		}
 	}
 	if kept > 0 {
-		return fmt.Errorf("%d of %d blocks still hold what they held before", kept, len(before))
+		return fmt.Errorf("%d of %d blocks still hold what they held before", kept, len(before.list))
 	}
-	fmt.Fprintf(c.out, "None of %d sampled blocks holds what it held before.\n", len(before))
+	fmt.Fprintf(c.out, "None of %d sampled blocks holds what it held before.\n", len(before.list))
 	return nil
 }
