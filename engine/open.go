@@ -46,13 +46,16 @@ func (e *Env) Open(ctx context.Context, t *opts.Tree, flags OpenFlags) (*Ref, er
 func topPerm(f OpenFlags) Perm {
 	p := PermConsistentRead
 	if f.Write {
-		p |= PermWrite | PermResize
+		p |= PermWrite
+		if !f.ShareWrites {
+			p |= PermResize
+		}
 	}
 	return p
 }
 
 func topShared(f OpenFlags) Perm {
-	if f.ForceShare {
+	if f.ForceShare || f.ShareWrites {
 		return PermAll
 	}
 	if f.Write {
@@ -203,6 +206,9 @@ type generic struct {
 	CacheWB      *bool  `opt:"cache.writeback" help:"writes complete before they are durable"`
 }
 
+// GenericOptions describes the options that every node has.
+func GenericOptions() []opts.Option { return opts.Describe(new(generic)) }
+
 func (e *Env) genericOptions(r *OpenRequest) (string, error) {
 	var g generic
 	if err := r.Opts.Bind(&g); err != nil {
@@ -348,9 +354,9 @@ func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
 		c.IsFormat = true
 		if r.Flags.Write {
 			c.Perm |= PermWrite | PermResize
-			// A format's metadata has one writer, whatever the user shares.
-			c.Shared &^= PermWrite | PermResize
 		}
+		// A format's metadata has one writer, whatever the user shares.
+		c.Shared &^= PermWrite | PermResize
 		if r.Flags.ForceShare {
 			c.Shared = PermAll
 		}

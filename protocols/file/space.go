@@ -184,6 +184,9 @@ func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) e
 	}
 	n.resizing.Lock()
 	defer n.resizing.Unlock()
+	if err := n.needResize(); err != nil {
+		return err
+	}
 	old = n.endNow()
 	if size <= old && o.Prealloc != engine.PreallocOff && o.Prealloc != "" {
 		if size < old {
