@@ -29,6 +29,7 @@ var layers = []struct {
 	{"cmd/...", []string{"..."}},
 	{"engine/enginetest/...", []string{"engine", "engine/dma", "engine/opts", "engine/enginetest/..."}},
 	{"engine/dma", nil},
+	{"engine/convert", []string{"engine", "engine/dma", "engine/opts"}},
 	{"engine/opts", nil},
 	{"engine/filter/internal/filtertest", []string{"engine", "engine/enginetest/..."}},
 	{"engine/filter/...", []string{"engine", "engine/dma", "engine/opts", "formats/internal/...", "engine/filter/internal/..."}},

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/blkbench/blkbench/engine/opts"
 )
@@ -45,24 +47,73 @@ func (e *Env) Create(ctx context.Context, format string, target *opts.Tree, file
 	}
 	if pd.create != nil {
 		// The file starts empty; the format grows it, and preallocates by its own options.
+		own, err := pd.takeOptions(d, co)
+		if err != nil {
+			return err
+		}
 		empty := &CreateRequest{
-			Env: e, Driver: pd, Opts: opts.NewTree(), Size: 0, Filename: filename, Target: target.Clone(), Flags: flags, BackingSize: -1,
+			Env: e, Driver: pd, Opts: own, Size: 0, Filename: filename, Target: target.Clone(), Flags: flags, BackingSize: -1,
 		}
 		if err := pd.create(ctx, empty); err != nil {
 			return openError(filename, err)
 		}
 	}
+	err = e.format(ctx, r)
+	if err != nil && pd.create != nil && pd.Remove != nil {
+		err = errors.Join(err, pd.Remove(ctx, target))
+	}
+	return err
+}
+
+// format lets a format driver write into the file that the protocol has made.
+func (e *Env) format(ctx context.Context, r *CreateRequest) error {
+	flags := r.Flags
 	flags.Write = true
 	ref, err := e.open(ctx, &OpenRequest{
-		Env: e, Opts: target.Clone(), Flags: flags, Perm: topPerm(flags), Shared: topShared(flags), Filename: filename, IsFormat: true, Create: true,
+		Env: e, Opts: r.Target.Clone(), Flags: flags, Perm: topPerm(flags), Shared: topShared(flags), Filename: r.Filename, IsFormat: true, Create: true,
 	})
 	if err != nil {
 		return err
 	}
 	r.File = ref
-	err = d.create(ctx, r)
+	err = r.Driver.create(ctx, r)
 	if cerr := ref.Close(); err == nil {
 		err = cerr
 	}
 	return err
+}
+
+// Remove takes back a new file or device that Create made by its protocol's driver.
+func (e *Env) Remove(ctx context.Context, target *opts.Tree) error {
+	d, err := e.driverOf(target)
+	if err == nil && d == nil {
+		d, err = e.Registry.Lookup("file")
+	}
+	if err != nil || d.Remove == nil {
+		return err
+	}
+	return d.Remove(ctx, target)
+}
+
+// takeOptions gives a protocol its part of the create options: those that the format does not know, and of those that both know the ones
+// that are about the file (nocow, extent_size_hint), not about the size that the format decides.
+func (d *Driver) takeOptions(format *Driver, co *opts.Tree) (*opts.Tree, error) {
+	own := opts.NewTree()
+	for _, o := range d.CreateOptions() {
+		v, ok := co.Get(o.Name)
+		if !ok {
+			continue
+		}
+		shared := slices.ContainsFunc(format.CreateOptions(), func(f opts.Option) bool { return f.Name == o.Name })
+		if shared && o.Name == "preallocation" {
+			continue
+		}
+		if err := own.Set(o.Name, v); err != nil {
+			return nil, err
+		}
+		if !shared {
+			co.Delete(o.Name)
+		}
+	}
+	return own, nil
 }

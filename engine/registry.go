@@ -35,6 +35,9 @@ type Driver struct {
 	// fewer where the file is shorter.
 	Probe func(head []byte, filename string) int
 
+	// Remove takes back what create of a protocol made, when the format could not be written into it; nil where nothing can be removed.
+	Remove func(ctx context.Context, target *opts.Tree) error
+
 	open       func(ctx context.Context, r *OpenRequest) (Node, error)
 	create     func(ctx context.Context, r *CreateRequest) error
 	openOpts   any

@@ -28,28 +28,28 @@ func (p *CreateParams) Validate() error {
 	switch {
 	case p.ClusterSize < 1<<minClusterBits || p.ClusterSize > 1<<maxClusterBits || p.ClusterSize&(p.ClusterSize-1) != 0:
 		return bad("Cluster size must be a power of two between 512 and 2048k")
+	case p.ExtendedL2 && p.ClusterSize < 1<<14:
+		return bad("Extended L2 entries are only supported with cluster sizes of at least 16384 bytes")
+	case p.Version < 3 && p.ExtendedL2:
+		return bad("Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
+	case p.BackingFile != "" && p.Prealloc != engine.PreallocOff && !p.ExtendedL2:
+		return bad("Backing file and preallocation can only be used at the same time if extended_l2 is on")
+	case p.BackingFormat != "" && p.BackingFile == "":
+		return bad("Backing format cannot be used without backing file")
+	case p.Version < 3 && p.Lazy:
+		return bad("Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)")
 	case p.RefcountBits < 1 || p.RefcountBits > 64 || p.RefcountBits&(p.RefcountBits-1) != 0:
 		return bad("Refcount width must be a power of two and may not exceed 64 bits")
 	case p.Version < 3 && p.RefcountBits != 16:
 		return bad("Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)")
-	case p.Version < 3 && p.Lazy:
-		return bad("Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-	case p.Version < 3 && p.DataFile != "":
-		return bad("External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-	case p.Version < 3 && p.Zstd:
-		return bad("Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-	case p.Version < 3 && p.ExtendedL2:
-		return bad("Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
-	case p.ExtendedL2 && p.ClusterSize < 1<<14:
-		return bad("Extended L2 entries are only supported with cluster sizes of at least 16384 bytes")
 	case p.DataFileRaw && p.DataFile == "":
 		return bad("data-file-raw requires data-file")
 	case p.DataFileRaw && p.BackingFile != "":
 		return bad("Backing file and data-file-raw cannot be used at the same time")
-	case p.BackingFormat != "" && p.BackingFile == "":
-		return bad("Backing format cannot be used without backing file")
-	case p.BackingFile != "" && p.Prealloc != engine.PreallocOff && !p.ExtendedL2:
-		return bad("Backing file and preallocation can only be used at the same time if extended_l2 is enabled")
+	case p.Version < 3 && p.DataFile != "":
+		return bad("External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
+	case p.Version < 3 && p.Zstd:
+		return bad("Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)")
 	case len(p.BackingFile) > maxBackingName:
 		return bad("Backing file name too long")
 	case p.Size < 0:

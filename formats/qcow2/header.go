@@ -91,7 +91,7 @@ var be = binary.BigEndian
 // file. It answers errShort when more of the first cluster is needed. tolerant accepts features that are not known.
 func ParseHeader(b []byte, tolerant bool) (*Header, error) {
 	if len(b) < headerLenV2 || be.Uint32(b) != Magic {
-		return nil, engine.Errf(engine.ErrFormat, "image is not in qcow2 format")
+		return nil, engine.Errf(engine.ErrFormat, "Image is not in qcow2 format")
 	}
 	h := &Header{
 		Version: be.Uint32(b[4:]), BackingOffset: be.Uint64(b[8:]), BackingSize: be.Uint32(b[16:]), ClusterBits: be.Uint32(b[20:]),

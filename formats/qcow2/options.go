@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"errors"
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/opts"
@@ -188,7 +189,22 @@ func create(ctx context.Context, r *engine.CreateRequest, o *CreateOptions) erro
 		}
 		defer data.Close()
 	}
-	return Format(ctx, r.File, data, p)
+	if err := Format(ctx, r.File, data, p); err != nil {
+		return errors.Join(err, removeDataFile(ctx, r, p.DataFile))
+	}
+	return nil
+}
+
+// removeDataFile takes the data file back when the image could not be made.
+func removeDataFile(ctx context.Context, r *engine.CreateRequest, name string) error {
+	if name == "" {
+		return nil
+	}
+	t, err := opts.ParseName(engine.ResolveName(r.Filename, name))
+	if err != nil {
+		return err
+	}
+	return r.Env.Remove(ctx, t)
 }
 
 // createDataFile makes the external data file beside the image.

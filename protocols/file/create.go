@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/opts"
 )
 
 // create makes a file of the size asked for, empty of whatever it held, or checks that a device has that
@@ -55,6 +56,16 @@ func (n *Node) create(ctx context.Context, o *Options, c *CreateOptions, size in
 		extentSizeHint(n.fd, c.ExtentSizeHint)
 	}
 	return n.Resize(ctx, size, engine.ResizeOptions{Exact: true, Prealloc: c.Preallocation})
+}
+
+// remove deletes a regular file; a device stays.
+func remove(_ context.Context, target *opts.Tree) error {
+	name, _ := target.String("filename")
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return err
+	}
+	return unix.Unlink(name)
 }
 
 // createOnDevice checks that the device is large enough, and may be written to.

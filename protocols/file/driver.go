@@ -31,6 +31,7 @@ func Driver() engine.Driver {
 		Aliases: []string{"host_device", "host_cdrom"},
 		Kind:    engine.KindProtocol,
 		Help:    "a file or block device of this machine",
+		Remove:  remove,
 	}, open, create)
 }
 

@@ -47,7 +47,23 @@ func openReason(err error) string {
 	case hasErrno && (errors.Is(kind, engine.ErrNotFound) || errors.Is(kind, engine.ErrPermission) || node != ""):
 		return fmt.Sprintf("Could not open '%s': %s", node, strerror(errno))
 	}
-	return Reason(err)
+	text := strings.TrimSuffix(Reason(err), hintOf(err))
+	if strings.HasPrefix(text, "unknown driver") {
+		text = capital(text)
+	}
+	return text
+}
+
+// hintOf is what the registry adds to the name of a driver that is not there.
+func hintOf(err error) string {
+	if i := strings.Index(err.Error(), ", did you mean '"); i >= 0 {
+		return err.Error()[i:]
+	}
+	return ""
+}
+
+func capital(s string) string {
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // unwrapCause goes down the chain of causes, past the kinds.
@@ -90,15 +106,13 @@ func Reason(err error) string {
 
 func optionReason(e *opts.Error) string {
 	switch {
-	case errors.Is(e.Kind, opts.ErrUnsupported) && e.Key == "" && e.Value != "":
-		return e.Error()
-	default:
-		return e.Error()
+	case errors.Is(e.Kind, opts.ErrUnknown) && strings.HasPrefix(e.Msg, "unknown protocol"):
+		return fmt.Sprintf("Unknown protocol '%s'", e.Value)
+	case errors.Is(e.Kind, opts.ErrUnknown) && e.Key != "":
+		return fmt.Sprintf("Block driver does not support the option '%s'", e.Key)
 	}
+	return e.Error()
 }
 
 // strerror is the C library's text.
-func strerror(errno unix.Errno) string {
-	s := errno.Error()
-	return strings.ToUpper(s[:1]) + s[1:]
-}
+func strerror(errno unix.Errno) string { return capital(errno.Error()) }

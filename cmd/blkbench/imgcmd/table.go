@@ -3,6 +3,7 @@ package imgcmd
 // commands is the list of verbs, in the order of help.
 func commands() []command {
 	return []command{
+		createVerb(),
 		infoVerb(),
 	}
 }
