@@ -196,6 +196,20 @@ type Snapshotter interface {
 	OpenSnapshot(ctx context.Context, idOrName string) error
 }
 
+// Description is what `info` prints of an image beside its size: it may change while the image is open.
+type Description struct {
+	ClusterSize int64 // bytes; 0 where there is none
+	Encrypted   bool
+	Dirty       bool // it was not closed properly
+	// Specific is the format's own part: a struct whose JSON has the names of `qemu-img info --output=json`; nil where there is none.
+	Specific any
+}
+
+// Describer describes itself for `info`.
+type Describer interface {
+	Describe() Description
+}
+
 // Checker verifies and repairs metadata.
 type Checker interface {
 	Check(ctx context.Context, o CheckOptions) (CheckResult, error)

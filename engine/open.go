@@ -439,6 +439,12 @@ func (e *Env) resolveReference(base, name string) (string, error) {
 	return ResolveName(base, name), nil
 }
 
+// MayFollow says whether the user's policy allows to follow a name that the image base has inside; nil, or an error that names the switch.
+func (e *Env) MayFollow(base, name string) error {
+	_, err := e.resolveReference(base, name)
+	return err
+}
+
 // ResolveName makes a name relative to the image that mentions it, as image formats mean it.
 func ResolveName(base, name string) string {
 	if base == "" || filepath.IsAbs(name) || isJSONName(name) || hasProtocol(name) {

@@ -84,7 +84,7 @@ func Reason(err error) string {
 	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return strerror(errno)
 	}
-	if e, ok := errors.AsType[*opts.Error](err); ok {
+	if e, ok := errors.AsType[*opts.Error](err); ok && !strings.HasPrefix(err.Error(), "Could not parse") {
 		return optionReason(e)
 	}
 	var fact *engine.Error

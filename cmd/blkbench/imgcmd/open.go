@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/opts"
@@ -44,9 +45,16 @@ var errProbedWrite = errors.New("the format is probed only for reading: to write
 // parseTarget makes a tree of a name.
 func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
 	if imageOpts {
+		if !strings.Contains(name, "=") {
+			return nil, fmt.Errorf("Cannot find device='%s' nor node-name='%s'", name, name) //nolint:staticcheck // QEMU's words
+		}
 		return opts.ParseImageOpts(name)
 	}
-	return opts.ParseName(name)
+	t, err := opts.ParseName(name)
+	if err != nil && strings.HasPrefix(name, "json:") {
+		return nil, fmt.Errorf("Could not parse the JSON options: %w", err) //nolint:staticcheck // QEMU's words
+	}
+	return t, err
 }
 
 // namesFormat reports whether a tree says what the format is.
@@ -71,6 +79,10 @@ func baseName(name string, t *opts.Tree) string {
 
 // openImage opens the image of a verb, and says why it cannot.
 func (c *call) openImage(ctx context.Context, img *Image) (*engine.Ref, bool) {
+	if img.ImageOpts && img.Format != "" {
+		c.errorf("--image-opts and --format are mutually exclusive")
+		return nil, false
+	}
 	img.Probe = c.env.Link
 	ref, err := Open(ctx, c.eng, img)
 	if err != nil {
