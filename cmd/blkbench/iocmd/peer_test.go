@@ -94,7 +94,11 @@ func images(t *testing.T, dir string) {
 		}
 	}
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<20/16)
-	for name, b := range map[string][]byte{"base.raw": data, "odd.raw": data[:100001], "empty.raw": nil, "pattern": data[:1000]} {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	for name, b := range map[string][]byte{"all": all, "base.raw": data, "odd.raw": data[:100001], "empty.raw": nil, "pattern": data[:1000]} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,8 @@ var scripts = []struct {
 		read -v 1000 40
 		write -s /nonexistent 0 512
 		write -s empty.raw 0 512
+		write -s all 0 256
+		read -v 0 256
 		read -pq 0 512
 		write -pq 0 512`},
 	{"numbers", []string{"-f", "raw", "a.raw"}, `
