@@ -108,6 +108,11 @@ func images(t *testing.T, dir string) {
 // compare runs a script through both programs, each in a copy of the images.
 func compare(t *testing.T, master string, args []string, stdin string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("qemu-io %q, standard input %q", args, stdin)
+		}
+	}()
 	dirs := [2]string{t.TempDir(), t.TempDir()}
 	for _, d := range dirs {
 		if err := os.CopyFS(d, os.DirFS(master)); err != nil {
@@ -123,9 +128,6 @@ func compare(t *testing.T, master string, args []string, stdin string) {
 	}
 	firstDifference(t, "standard output", got.stdout, want.stdout)
 	firstDifference(t, "standard error", got.stderr, want.stderr)
-	if t.Failed() {
-		t.Logf("qemu-io %q, standard input %q", args, stdin)
-	}
 	for _, name := range []string{"a.q", "a.raw", "base.raw", "o.q", "x.q", "old.q", "odd.raw"} {
 		same(t, filepath.Join(dirs[0], name), filepath.Join(dirs[1], name))
 	}
