@@ -225,8 +225,8 @@ func randomCommands(r *rand.Rand, n int, format string) string {
 		case 4:
 			fmt.Fprintf(&b, "discard %s %d %d\n", pick("", "-q", "-C"), off, k)
 		case 5:
-			// QEMU does not write compressed over what is allocated; we do.
-			fmt.Fprintf(&b, "discard %d 64k\nwrite -c -P %d %d 64k\n", off&^0xffff, r.IntN(256), off&^0xffff)
+			// No compressed writes among others: over discarded clusters QEMU 7.2 loses what is written next to them.
+			fmt.Fprintf(&b, "write -P %d %d 64k\n", r.IntN(256), off&^0xffff)
 		case 6:
 			fmt.Fprintf(&b, "read -v %d %d\n", off, min(k, 100))
 		case 7:

@@ -253,6 +253,19 @@ var scripts = []struct {
 		map
 		discard 0 512
 		map`},
+	{"compressed", []string{"-f", "qcow2", "a.q"}, `
+		write -c -P 1 0 64k
+		write -c -P 2 64k 64k
+		write -c -s pattern 128k 64k
+		read -P 1 0 64k
+		read -v 131000 100
+		write -P 3 60k 8k
+		read -P 1 0 60k
+		read -P 3 60k 8k
+		read -P 2 68k 60k
+		write -c 5 64k
+		write -c 960k 128k
+		map`},
 	{"version 2", []string{"-f", "qcow2", "old.q"}, `
 		write 0 64k
 		write -z 0 64k
