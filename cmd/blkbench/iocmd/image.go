@@ -134,7 +134,7 @@ func (o *opening) tree(e *engine.Env) (t *opts.Tree, base string, err error) {
 		format = name
 	}
 	top := o.options.Clone()
-	top.Take("driver")
+	top.Delete("driver")
 	if format != "" {
 		d, err := e.Registry.Lookup(format)
 		if err != nil {
@@ -307,7 +307,7 @@ func reopen(ctx context.Context, c *call) bool {
 	}
 	if mode != "" {
 		how.flags.Write = mode == "w"
-		how.options.Take("read-only")
+		how.options.Delete("read-only")
 	}
 	if err := c.s.reopen(ctx, &how, changes.options); err != nil {
 		c.s.errorf("%s", imgcmd.Reason(err))
@@ -322,7 +322,7 @@ func (s *session) reopen(ctx context.Context, how *opening, changes *opts.Tree) 
 	if d, ok := changes.String("driver"); ok && d != top {
 		return errors.New("Cannot change the option 'driver'") //nolint:staticcheck // qemu-io's words
 	}
-	changes.Take("driver")
+	changes.Delete("driver")
 	if err := s.knownOptions(top, changes); err != nil {
 		return err
 	}
