@@ -523,6 +523,33 @@ func (r *Ref) resize(ctx context.Context, rs Resizer, size int64, o ResizeOption
 	return rs.Resize(ctx, size, o)
 }
 
+// AllocatedSize returns how many bytes of storage the node takes: what it says itself, else the sum of its children, without the backing
+// file. ErrUnsupported: nobody knows.
+func (r *Ref) AllocatedSize(ctx context.Context) (int64, error) {
+	if a, ok := r.st.node.(AllocatedSizer); ok {
+		n, err := a.AllocatedSize(ctx)
+		return n, r.wrap("allocated size", 0, -1, err)
+	}
+	var sum int64
+	known := false
+	if p, ok := r.st.node.(Parent); ok {
+		for _, c := range p.Children() {
+			if c.Ref == nil || c.Name == "backing" {
+				continue
+			}
+			n, err := c.Ref.AllocatedSize(ctx)
+			if err != nil {
+				return 0, err
+			}
+			sum, known = sum+n, true
+		}
+	}
+	if !known {
+		return 0, r.wrap("allocated size", 0, -1, Errf(ErrUnsupported, "driver %s does not count its storage", r.st.info.Driver))
+	}
+	return sum, nil
+}
+
 // Reader reads the node as a stream of bytes from the start; for checksums and probing.
 func (r *Ref) Reader(ctx context.Context) io.ReaderAt { return readerAt{ctx, r} }
 
