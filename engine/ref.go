@@ -390,7 +390,7 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	lim := r.st.info.Limits
 	unit := int64(max(lim.DiscardAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	for start < end {
@@ -402,6 +402,10 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	}
 	return nil
 }
+
+// endsNode reports whether end is the node's end and stays so: the last block may be named in part then. A growable node may have grown
+// when the driver is called.
+func (r *Ref) endsNode(end int64) bool { return end == r.Size() && !r.st.info.Caps.Has(CapGrowable) }
 
 func (r *Ref) discardStep(ctx context.Context, d Discarder, off, n int64) error {
 	tok := r.st.domain.Enter()
@@ -449,7 +453,7 @@ func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) e
 	}
 	unit := int64(max(lim.ZeroAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	if start >= end {
