@@ -115,7 +115,9 @@ func (m *Image) storeCompressed(ctx context.Context, out []byte, off int64) erro
 	i := m.inSlice(off)
 	old, _ := m.at(s, i)
 	m.file.Event(engine.EventL2UpdateCompressed)
-	m.set(s, i, m.compressedEntry(hostOff, int64(len(out))), 0)
+	e := m.compressedEntry(hostOff, int64(len(out)))
+	m.unpacked.forget(e)
+	m.set(s, i, e, 0)
 	m.freeEntry(old, freeOther)
 	return nil
 }

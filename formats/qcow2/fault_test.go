@@ -153,7 +153,7 @@ func TestFaults(t *testing.T) {
 					t.Run(fmt.Sprintf("%d %s lasting %t reads %t", cluster, name, lasting, reads), func(t *testing.T) {
 						base := faultImage(t, cluster, false)
 						for k := 0; ; k++ {
-							if testing.Short() && k > 40 {
+							if testing.Short() && k > 8 {
 								return
 							}
 							fired, err := faultOnce(t, base, k, lasting, reads, verb)
