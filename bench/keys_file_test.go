@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 	filedriver "github.com/blkbench/blkbench/protocols/file"
@@ -369,6 +370,7 @@ func ringFacts(t *testing.T) string {
 }
 
 func TestRingKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	facts := func(args ...string) (ring string, o *outcome) {
 		look := func(*result.Run) {
@@ -495,6 +497,7 @@ func straced(t *testing.T, calls string, args ...string) string {
 }
 
 func TestSystemCallsOfKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	got := straced(t, "sync_file_range,fadvise64,fcntl,pwritev2,fdatasync,fsync", append([]string{"--ioengine=psync"},
 		inDir(dir, "--rw=randwrite", "--size=64k", "--sync_file_range=wait_before,write:8", "--write_hint=short", "--sync=dsync")...)...)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 )
@@ -49,6 +50,7 @@ func TestGroupReportingAddsUp(t *testing.T) {
 }
 
 func TestStonewallWaitsForAllBefore(t *testing.T) {
+	fiotest.Long(t)
 	together := func(args []string) bool {
 		o := runArgs(t, lasting(500*time.Microsecond), args...).must(t)
 		return o.recs["b"].first().Before(o.recs["a"].last())
@@ -269,6 +271,7 @@ func TestInterruptGivesAWholeMarkedResult(t *testing.T) {
 }
 
 func TestInterruptDoesNotWaitForAStuckTarget(t *testing.T) {
+	fiotest.Long(t)
 	stuck := make(chan struct{})
 	defer close(stuck)
 	hang := func(_ string, r *recorder) {
@@ -289,6 +292,7 @@ func TestInterruptDoesNotWaitForAStuckTarget(t *testing.T) {
 }
 
 func TestStatusIsCorrectWhileRunning(t *testing.T) {
+	fiotest.Long(t)
 	var seen []*result.Run
 	plan, err := fiojob.ParseArgs(job("--rw=randrw", "--time_based", "--runtime=700ms", "--iodepth=4"), fiojob.SystemEnv())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -33,6 +34,7 @@ func TestReportKeysReachTheResult(t *testing.T) {
 }
 
 func TestWhatIsNotMeasured(t *testing.T) {
+	fiotest.Long(t)
 	type has struct{ slat, clat, lat, bw bool }
 	for _, c := range []struct {
 		arg  string
@@ -54,6 +56,7 @@ func TestWhatIsNotMeasured(t *testing.T) {
 }
 
 func TestAveragingTimes(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(time.Millisecond), job("--rw=randread", "--time_based", "--runtime=600ms", "--bwavgtime=100", "--iopsavgtime=300")...).must(t)
 	d := o.Jobs[0].Dir[0]
 	if d.BW.N < 5 || d.BW.N > 7 || d.IOPS.N < 1 || d.IOPS.N > 3 {
@@ -125,6 +128,7 @@ func TestLogsOfEveryRequest(t *testing.T) {
 }
 
 func TestLogsOfWindows(t *testing.T) {
+	fiotest.Long(t)
 	base := []string{"--rw=randread", "--time_based", "--runtime=500ms", "--log_avg_msec=100"}
 	quietly(t, func() error {
 		p := filepath.Join(t.TempDir(), "x")
@@ -161,6 +165,7 @@ func TestLogsOfWindows(t *testing.T) {
 }
 
 func TestHistogramLogs(t *testing.T) {
+	fiotest.Long(t)
 	p := filepath.Join(t.TempDir(), "x")
 	count := func(args ...string) (rows, columns int, sum int64) {
 		o := runArgs(t, lasting(time.Millisecond), job(append(args, "--rw=randread", "--time_based", "--runtime=400ms", "--write_hist_log="+p, "--log_hist_msec=100")...)...).must(t)
@@ -206,6 +211,7 @@ func TestLogNamesAndEpochs(t *testing.T) {
 }
 
 func TestSteadyStateEndsTheJob(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct{ ss, rule string }{
 		{"iops:50%", "fio"}, {"iops_slope:50%", "fio"}, {"bw:50%", "fio"}, {"bw_slope:50%", "fio"}, {"lat:200%", "fio"}, {"pts", "snia"},
 	} {
@@ -228,6 +234,7 @@ func TestSteadyStateEndsTheJob(t *testing.T) {
 }
 
 func TestSteadyStateOfAGroup(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(time.Millisecond), job("--rw=randread", "--numjobs=2", "--group_reporting", "--time_based", "--runtime=10", "--steadystate=iops:60%",
 		"--steadystate_duration=400ms", "--steadystate_check_interval=100ms")...).must(t)
 	s := o.Jobs[0].Steady

@@ -264,6 +264,7 @@ func TestInteropHistoLogPctiles(t *testing.T) {
 }
 
 func TestInteropFiologparserHist(t *testing.T) {
+	fiotest.Long(t)
 	program := script(t, "fiologparser_hist.py")
 	name, h := histogramLog(t)
 	out := run(t, t.TempDir(), python(t, "numpy", "pandas"), program, "-i", "10000", "--percentiles", "50,90,99", name)

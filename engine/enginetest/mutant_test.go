@@ -413,6 +413,7 @@ var nodeMutants = []struct {
 }
 
 func TestNodeSuiteFindsFaults(t *testing.T) {
+	Long(t)
 	for _, c := range nodeMutants {
 		t.Run(c.fault, func(t *testing.T) {
 			if raceEnabled && (c.sentence == "many at once" || c.sentence == "growth by many") {
