@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 )
 
 func TestBatches(t *testing.T) {
@@ -143,6 +144,7 @@ func TestMemHugeTakesHugePages(t *testing.T) {
 }
 
 func TestHeapStaysQuietInTheLoop(t *testing.T) {
+	fiotest.Long(t)
 	for _, args := range [][]string{
 		{"--rw=randread", "--iodepth=1"},
 		{"--rw=randrw", "--iodepth=32"},

@@ -198,6 +198,7 @@ func order(o *outcome) string {
 }
 
 func TestFileServiceTypes(t *testing.T) {
+	fiotest.Long(t)
 	for arg, want := range map[string]string{
 		"roundrobin": "012301230123" + "0123", "roundrobin:2": "0011223300112233", "sequential": "0000111122223333",
 	} {
@@ -306,6 +307,7 @@ func onDisk(t *testing.T) string {
 }
 
 func TestPageCacheKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := onDisk(t)
 	name := filepath.Join(dir, "j.0.0")
 	pages := func(args ...string) uint64 {
@@ -414,6 +416,7 @@ func TestRingKeys(t *testing.T) {
 }
 
 func TestEngines(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	for arg, want := range map[string]string{
 		"io_uring": "io_uring", "libaio": "io_uring", "psync": "psync", "sync": "psync", "pvsync2": "psync",

@@ -89,6 +89,7 @@ func TestExitAllEndsTheOthers(t *testing.T) {
 }
 
 func TestExitWhatGroupSparesOtherGroups(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(time.Millisecond), two([]string{"--time_based", "--runtime=400ms"}, []string{"--runtime=30ms", "--exitall"}, []string{"--new_group"})...).must(t)
 	if d := o.recs["b"].last().Sub(o.recs["b"].first()); d < 300*time.Millisecond {
 		t.Errorf("the job of the other group ended after %v", d)
@@ -136,6 +137,7 @@ func TestExitAllOnError(t *testing.T) {
 }
 
 func TestContinueOnError(t *testing.T) {
+	fiotest.Long(t)
 	some := func(_ string, r *recorder) {
 		r.fail = func(_ engine.Op, _ int64, seq int) error {
 			if seq%16 == 5 {
@@ -261,6 +263,7 @@ func interrupted(t *testing.T, prepare func(string, *recorder), n int, args ...s
 }
 
 func TestInterruptGivesAWholeMarkedResult(t *testing.T) {
+	fiotest.Long(t)
 	o, took := interrupted(t, lasting(time.Millisecond), 100, two([]string{"--time_based", "--runtime=60"}, nil, []string{"--stonewall"})...)
 	if o.err != nil || !o.Interrupted || took > time.Second {
 		t.Fatalf("%v, interrupted %v, after %v", o.err, o.Interrupted, took)

@@ -50,6 +50,7 @@ func TestRates(t *testing.T) {
 }
 
 func TestRateOfOneDirectionLeavesTheOtherFree(t *testing.T) {
+	fiotest.Long(t)
 	l := new(leaf)
 	runLeaf(t, l, "--rw=randrw", "--rate_iops=,100", "--time_based", "--runtime=300ms").must(t)
 	if r, w := l.count(engine.OpRead), l.count(engine.OpWrite); w > 31 || r < 10*w {
@@ -166,6 +167,7 @@ func TestThinktime(t *testing.T) {
 }
 
 func TestThinktimeBlocksByCompletion(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(3*time.Millisecond), job("--rw=randread", "--iodepth=4", "--thinktime=20000", "--thinktime_blocks=8", "--number_ios=32")...).must(t)
 	ops := o.rec().ops
 	for i := 8; i < len(ops); i += 8 {
@@ -242,6 +244,7 @@ func TestLatencyTargetFindsTheDepth(t *testing.T) {
 }
 
 func TestMaxLatencyEndsTheJob(t *testing.T) {
+	fiotest.Long(t)
 	slow := func(_ string, r *recorder) {
 		r.delay = func(_ engine.Op, _ int64, seq int) time.Duration {
 			if seq == 50 {

@@ -343,6 +343,7 @@ func TestSyncMakesEachWriteDurable(t *testing.T) {
 }
 
 func TestFsyncAfterSoManyWrites(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		arg  string
 		want int

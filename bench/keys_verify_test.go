@@ -299,6 +299,7 @@ func TestVerifyWriteSequenceOffAcceptsOlderWrites(t *testing.T) {
 }
 
 func TestVerifyStateOfAnInterruptedRunIsCheckedLater(t *testing.T) {
+	fiotest.Long(t)
 	for _, extra := range [][]string{nil, {"--norandommap"}} {
 		dir, data := t.TempDir(), make([]byte, 1<<20)
 		plan, err := fiojob.ParseArgs(verified(dir, append(extra, "--iodepth=4")...), fiojob.SystemEnv())

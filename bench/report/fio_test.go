@@ -343,6 +343,7 @@ func TestInteropLatencyClasses(t *testing.T) {
 
 // TestInteropFioTools runs the reader that fio ships on our document.
 func TestInteropFioTools(t *testing.T) {
+	fiotest.Long(t)
 	tool, err := exec.LookPath("fio_jsonplus_clat2csv")
 	if err != nil {
 		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {

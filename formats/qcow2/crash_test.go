@@ -110,6 +110,7 @@ func crashTest(p CreateParams, cfg Config, history func(r *enginetest.CrashRun))
 // TestCrash cuts the power at every moment of random histories. What is left has leaks at the most (or the dirty bit), reads as what was
 // flushed or written since, and is clean after the next writer has opened it.
 func TestCrash(t *testing.T) {
+	enginetest.Long(t)
 	histories := 4
 	if testing.Short() {
 		histories = 1

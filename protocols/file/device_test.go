@@ -41,6 +41,7 @@ func TestDeviceIsDescribed(t *testing.T) {
 }
 
 func TestDeviceZeroesAndDiscards(t *testing.T) {
+	enginetest.Long(t)
 	for name, direct := range map[string]bool{"cached": false, "direct": true} {
 		t.Run(name, func(t *testing.T) {
 			const size = 8 << 20

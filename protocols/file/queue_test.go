@@ -387,6 +387,7 @@ func TestFilesShareTheirPollersRing(t *testing.T) {
 }
 
 func TestEventDescriptorEndsPoll(t *testing.T) {
+	enginetest.Long(t)
 	for _, w := range wishes {
 		t.Run(w.name, func(t *testing.T) {
 			path, _ := makeFile(t, t.TempDir(), 1<<20)
