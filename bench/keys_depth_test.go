@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/bench/internal/fiotest"
+	"github.com/blkbench/blkbench/engine"
 )
 
 func TestBatches(t *testing.T) {

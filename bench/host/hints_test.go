@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/bench/host"
-	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/bench/internal/fiotest"
+	"github.com/blkbench/blkbench/bench/result"
 )
 
 // uniform is a distribution of n equal values.
