@@ -72,7 +72,7 @@ func (w *worker) findFiles() error {
 		}
 		w.targets = append(w.targets, t)
 		if i == 0 {
-			w.engineStr = describeEngine(j, f.ref)
+			w.engineStr, _ = describeEngine(f.ref, nil)
 		}
 		if i >= limit {
 			err := f.ref.Close()
@@ -121,6 +121,13 @@ func (w *worker) openFirst() error {
 		}
 		if err := w.openFile(f); err != nil {
 			return err
+		}
+	}
+	if f := w.files[0]; f.path != nil {
+		var notes []string
+		w.engineStr, notes = describeEngine(f.ref, f.path)
+		for _, n := range notes {
+			w.run.warn("%s: %s: %s", w.job.Name, f.name, n)
 		}
 	}
 	return nil
