@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/layout"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
@@ -93,7 +94,7 @@ func (w *worker) openRef(f *file) error {
 	if f.ref != nil {
 		return nil
 	}
-	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
+	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) && !layout.AmongDevices(f.name) {
 		c, err := os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
