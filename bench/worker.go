@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -247,11 +246,6 @@ func (w *worker) allocate() error {
 	w.iv = newInterval(m)
 	w.hand.Give(newInterval(m))
 	return nil
-}
-
-// sharesMemory reports whether a target is served by another process, which has to see the buffers.
-func (w *worker) sharesMemory() bool {
-	return slices.ContainsFunc(w.files, func(f *file) bool { return f.ref != nil && engine.SharesMemory(f.ref) })
 }
 
 // teardown gives everything back, whatever setup came to. What is still in flight keeps its buffers for ever.

@@ -50,15 +50,11 @@ type node struct {
 	space
 	h    *host
 	use  use
-	size int  // of polled queues
-	far  bool // another process, a vfio-user server, carries requests out
+	size int // of polled queues
 }
 
-// SharesMemory reports whether the controller is another process.
-func (n *node) SharesMemory() bool { return n.far }
-
 func newNode(ctx context.Context, r *engine.OpenRequest, o *Options, h *host) (*node, error) {
-	n := &node{h: h, size: o.QueueSize, far: o.Socket != "", use: use{nsid: o.Namespace, perm: r.Perm, shared: r.Shared}}
+	n := &node{h: h, size: o.QueueSize, use: use{nsid: o.Namespace, perm: r.Perm, shared: r.Shared}}
 	if err := n.open(ctx, r, h.ctrl, h.ctrl.Identity(), o.Namespace, h.ctrl.MaxTransfer(), h.name); err != nil {
 		return nil, err
 	}
