@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/bench/internal/fiotest"
+	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 )
 
