@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // faultNode fails one operation, the n-th, or all from the n-th on.
@@ -146,6 +147,7 @@ func faultImage(t testing.TB, cluster int64, lazy bool) []byte {
 // TestFaults fails the k-th operation on the file, for every k, in every verb that changes an image. What the verb leaves, and what is
 // written afterwards, is consistent: leaks at the most, or the dirty bit.
 func TestFaults(t *testing.T) {
+	enginetest.Long(t)
 	for _, cluster := range []int64{512, 4096} {
 		for name, verb := range faultVerbs {
 			for _, lasting := range []bool{false, true} {
