@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/filter/blkdebug"
+	"github.com/blkbench/blkbench/engine/filter/preallocate"
 	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
@@ -24,5 +25,6 @@ func newRegistry() *engine.Registry {
 		nvmepci.KernelDriver(),
 		throttle.Driver(),
 		blkdebug.Driver(),
+		preallocate.Driver(),
 	)
 }
