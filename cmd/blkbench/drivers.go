@@ -3,6 +3,9 @@ package main
 import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/filter/blkdebug"
+	"github.com/blkbench/blkbench/engine/filter/compress"
+	"github.com/blkbench/blkbench/engine/filter/copyonread"
+	"github.com/blkbench/blkbench/engine/filter/delay"
 	"github.com/blkbench/blkbench/engine/filter/preallocate"
 	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
@@ -26,5 +29,8 @@ func newRegistry() *engine.Registry {
 		throttle.Driver(),
 		blkdebug.Driver(),
 		preallocate.Driver(),
+		copyonread.Driver(),
+		compress.Driver(),
+		delay.Driver(),
 	)
 }
