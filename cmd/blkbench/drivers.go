@@ -3,6 +3,12 @@ package main
 import (
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/filter/blkdebug"
+	"github.com/blkbench/blkbench/engine/filter/blkverify"
+	"github.com/blkbench/blkbench/engine/filter/compress"
+	"github.com/blkbench/blkbench/engine/filter/copyonread"
+	"github.com/blkbench/blkbench/engine/filter/delay"
+	"github.com/blkbench/blkbench/engine/filter/preallocate"
+	"github.com/blkbench/blkbench/engine/filter/quorum"
 	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
@@ -24,5 +30,11 @@ func newRegistry() *engine.Registry {
 		nvmepci.KernelDriver(),
 		throttle.Driver(),
 		blkdebug.Driver(),
+		preallocate.Driver(),
+		copyonread.Driver(),
+		compress.Driver(),
+		delay.Driver(),
+		blkverify.Driver(),
+		quorum.Driver(),
 	)
 }
