@@ -28,7 +28,7 @@ type convertOptions struct {
 	Cache         *string  `short:"t" arg:"CACHE" help:"cache mode of the target; unsafe as qemu-img, else writeback"`
 	SourceCache   *string  `short:"T" arg:"CACHE" help:"cache mode of the sources"`
 	NoCreate      bool     `short:"n" help:"the target exists: do not create it"`
-	InFlight      *string  `short:"m" arg:"NUMBER" help:"chunks in flight per thread, 1 to 16 (8)"`
+	InFlight      *string  `short:"m" arg:"NUMBER" help:"chunks in flight, 1 to 16 (8)"`
 	OutOfOrder    bool     `short:"W" help:"write in any order; under our own name that is so without -W"`
 	InOrder       bool     `long:"in-order" exact:"true" help:"write in the order of the source"`
 	Rate          *string  `short:"r" arg:"RATE" help:"bytes per second at most"`
