@@ -15,7 +15,7 @@ func (d *Deflater) matchFast(src []byte, start int) int {
 	var freq [256]uint32
 	k, at, misses := 0, start, uint(0)
 	last := len(src) - 12 // behind it nothing is looked up
-	for at <= last && k < blockTokens-64 {
+	for at <= last && k < blockTokens-32 {
 		v := binary.LittleEndian.Uint64(src[at:])
 		h := hash4(uint32(v)) & (1<<hashBits4 - 1)
 		c := int(head[h]) - 1
@@ -27,8 +27,8 @@ func (d *Deflater) matchFast(src []byte, start int) int {
 			k++
 			at++
 			// What does not compress is passed over in growing steps.
-			if misses++; misses > 512 {
-				for n := min((misses-512)>>7, 32); n > 0 && at <= last; n-- {
+			if misses++; misses > 8 {
+				for n := min((misses-8)>>3, 16); n > 0 && at <= last; n-- {
 					b := src[at]
 					tokens[k&0x7fff] = uint32(b)
 					freq[b]++
