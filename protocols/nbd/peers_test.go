@@ -25,7 +25,7 @@ var bg = context.Background()
 // scratch is a folder with a name short enough for a Unix socket.
 func scratch(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nbd")
+	dir, err := os.MkdirTemp("", "nbd") //nolint:usetesting // t.TempDir has the name of the test in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,33 +14,34 @@ type server struct {
 	start func(t testing.TB, size int64) string // a URI
 	unit  int64                                 // sizes are multiples of it
 	slow  bool                                  // left out of short runs
+	lanes bool                                  // no CAN_MULTI_CONN
 }
 
 // Of memory, nbdkit tells zeroes from data by the part of a page that is asked about: its extents differ with the range, but for this allocator.
 var servers = []server{
 	{"memory", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "memory", "allocator=malloc", fmt.Sprint(size)), "")
-	}, 1, false},
+	}, 1, false, false},
 	{"simple replies", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "--no-sr", "memory", "allocator=malloc", fmt.Sprint(size)), "")
-	}, 1, true},
+	}, 1, true, false},
 	{"file", func(t testing.TB, size int64) string {
 		name := scratch(t) + "/disk"
 		file(t, name, size)
 		return uri(nbdkit(t, "file", name), "")
-	}, 1, true},
+	}, 1, true, false},
 	{"block sizes", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "--filter=blocksize-policy", "memory", "allocator=malloc", fmt.Sprint(size), "blocksize-minimum=4k", "blocksize-preferred=16k",
 			"blocksize-maximum=64k", "blocksize-error-policy=error"), "")
-	}, 4096, true},
+	}, 4096, true, false},
 	{"qemu-nbd", func(t testing.TB, size int64) string {
 		name := scratch(t) + "/disk"
 		file(t, name, size)
 		return uri(qemuNBD(t, "-f", "raw", "-x", "disk", "--shared=0", "--discard=unmap", name), "disk")
-	}, 512, true},
+	}, 512, true, false},
 	{"nbd-server", func(t testing.TB, size int64) string {
 		return uri(nbdServer(t, size, ""), "disk")
-	}, 512, true},
+	}, 512, true, false},
 }
 
 func each(t *testing.T, run func(t *testing.T, s server)) {
@@ -75,5 +76,18 @@ func TestNode(t *testing.T) {
 			cfg.Size += 77
 		}
 		enginetest.Node(t, cfg)
+	})
+}
+
+func TestQueue(t *testing.T) {
+	each(t, func(t *testing.T, s server) {
+		cfg := enginetest.QueueConfig{
+			Open: func(t testing.TB, size int64) *engine.Ref { t.Helper(); return mustOpen(t, s.start(t, size), true) },
+			Size: 512 << 10, Allocates: s.lanes,
+		}
+		if s.unit == 1 {
+			cfg.Size += 77
+		}
+		enginetest.Queue(t, cfg)
 	})
 }
