@@ -17,6 +17,8 @@ const (
 	// directSize is what has to be missing of a payload for it to be received straight into the request's buffer, in bytes; below, a copy is
 	// cheaper than a receive.
 	directSize = 16 << 10
+	// peekSize is how much is received into the stage where payloads are large, in bytes.
+	peekSize = 512
 )
 
 // receiver is the incoming half: a stream that is cut into replies. What of a payload is missing goes straight into the buffer that it is
@@ -32,6 +34,7 @@ type receiver struct {
 	at      uint32 // where in its buffer they belong
 	slot    uint32
 	last    bool // the reply ends with it
+	large   bool // the last payload was received directly: little is taken beyond the next header, to be copied
 
 	msg   *msghdr
 	msgAt uint64
@@ -59,6 +62,9 @@ func (q *ringQueue) receive() {
 	}
 	in.direct = 0
 	room := uint64(len(in.buf) - in.to)
+	if in.large {
+		room = min(room, peekSize)
+	}
 	if in.payload >= directSize {
 		in.direct = in.payload
 		in.iov[0] = uring.Iovec{Base: q.address(q.slots[in.slot].req) + uint64(in.at), Len: uint64(in.payload)}
@@ -224,6 +230,7 @@ func (q *ringQueue) payloadOf(i uint32, off, n uint64) error {
 	}
 	in := &q.in
 	in.slot, in.at, in.payload, in.last = i, at, uint32(n), in.rep.Done()
+	in.large = n >= directSize
 	return nil
 }
 
