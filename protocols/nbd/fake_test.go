@@ -1,7 +1,6 @@
 package nbd
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,11 +17,12 @@ type fake struct {
 	testing.TB
 	size    uint64
 	flags   wire.TransmissionFlags
-	kind    wire.Replies // the most that it agrees to
-	blocks  []byte       // of INFO_BLOCK_SIZE, as it is sent; nil: none
-	exports []string     // nil: any name will do
-	silent  bool         // no greeting
-	grows   bool         // the size doubles with the first WRITE
+	kind    wire.Replies  // the most that it agrees to
+	blocks  []byte        // of INFO_BLOCK_SIZE, as it is sent; nil: none
+	exports []string      // nil: any name will do
+	silent  bool          // no greeting
+	grows   bool          // the size doubles with the first WRITE
+	held    chan struct{} // where there is one, an answer waits for an item of it
 	// serve is what it does with connection i in transmission; nil: honest.
 	serve func(c *fakeConn, i int)
 
@@ -290,6 +290,9 @@ func (c *fakeConn) honest() {
 		if err != nil || r.Type == wire.CmdDisc {
 			return
 		}
+		if c.f.held != nil && r.Type <= wire.CmdWrite {
+			<-c.f.held
+		}
 		c.answer(r, payload)
 	}
 }
@@ -372,11 +375,6 @@ func (c *fakeConn) status(r wire.Request, part []byte) {
 // option data as a server sends it, which its types would refuse.
 func blockSizes(minimum, preferred, maximum uint32) []byte {
 	return wire.AppendInfoBlockSize(nil, wire.BlockSizes{Min: minimum, Pref: preferred, Max: maximum})
-}
-
-func isLost(err error) bool {
-	_, ok := errors.AsType[*lost](err)
-	return ok
 }
 
 func kindName(k wire.Replies) string {

@@ -47,6 +47,16 @@ func (in *receiver) reset() {
 	in.from, in.to, in.payload, in.direct = 0, 0, 0, 0
 }
 
+// makeRoom moves what is not looked at yet to the front, where the stage is half full: a header, or an error's message.
+func (in *receiver) makeRoom() {
+	if in.from == in.to {
+		in.from, in.to = 0, 0
+	} else if len(in.buf)-in.to < len(in.buf)/2 {
+		in.to = copy(in.buf, in.buf[in.from:in.to])
+		in.from = 0
+	}
+}
+
 // receive prepares the entry.
 func (q *ringQueue) receive() {
 	in := &q.in
@@ -54,12 +64,7 @@ func (q *ringQueue) receive() {
 	if e == nil {
 		return
 	}
-	if in.from == in.to {
-		in.from, in.to = 0, 0
-	} else if len(in.buf)-in.to < len(in.buf)/2 {
-		in.to = copy(in.buf, in.buf[in.from:in.to])
-		in.from = 0
-	}
+	in.makeRoom()
 	in.direct = 0
 	room := uint64(len(in.buf) - in.to)
 	if in.large {

@@ -102,3 +102,32 @@ func TestQueue(t *testing.T) {
 		enginetest.Queue(t, cfg)
 	})
 }
+
+// TestQueueHeld: the same over a server that answers when it is told to.
+func TestQueueHeld(t *testing.T) {
+	for _, multi := range []bool{true, false} {
+		t.Run(fmt.Sprintf("multi=%v", multi), func(t *testing.T) {
+			open := func(t testing.TB, size int64, held chan struct{}) *engine.Ref {
+				t.Helper()
+				f := &fake{kind: wire.Structured, size: uint64(size), held: held, flags: everything}
+				if !multi {
+					f.flags &^= wire.CanMultiConn
+				}
+				return mustOpen(t, f.start(t), true)
+			}
+			enginetest.Queue(t, enginetest.QueueConfig{
+				Open: func(t testing.TB, size int64) *engine.Ref { t.Helper(); return open(t, size, nil) },
+				Held: func(t testing.TB, size int64) (*engine.Ref, func(n int)) {
+					t.Helper()
+					held := make(chan struct{}, 1<<16)
+					return open(t, size, held), func(n int) {
+						for range n {
+							held <- struct{}{}
+						}
+					}
+				},
+				Size: 256 << 10, Allocates: true,
+			})
+		})
+	}
+}
