@@ -1,6 +1,7 @@
 package perf
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -91,6 +92,7 @@ func measure(t *testing.T, argv []string) Sample {
 		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
 	}
 	var j fioJSON
+	out = out[max(0, bytes.IndexByte(out, '{')):] // fio's engines say things before
 	if err := json.Unmarshal(out, &j); err != nil || len(j.Jobs) == 0 {
 		t.Fatalf("%s: %v: %.200s", strings.Join(argv, " "), err, out)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
 	"github.com/blkbench/blkbench/protocols/mem"
+	"github.com/blkbench/blkbench/protocols/nbd"
 	"github.com/blkbench/blkbench/protocols/null"
 	"github.com/blkbench/blkbench/protocols/nvmepci"
 )
@@ -26,6 +27,7 @@ func newRegistry() *engine.Registry {
 		file.Driver(),
 		mem.Driver(),
 		null.Driver(),
+		nbd.Driver(),
 		nvmepci.Driver(),
 		nvmepci.KernelDriver(),
 		throttle.Driver(),
