@@ -134,6 +134,16 @@ func (p peers) same(t *testing.T, line string) {
 	}
 }
 
+// sameCode is same for what each program says in words of its own.
+func (p peers) sameCode(t *testing.T, line string) {
+	t.Helper()
+	want := run(t, "peer", p.theirs, words(line)...)
+	got := run(t, "qemu-img", p.ours, words(line)...)
+	if got.code != want.code {
+		t.Errorf("qemu-img %s: exit code %d, want %d\n got %s%s\nwant %s%s", line, got.code, want.code, got.out, got.err, want.out, want.err)
+	}
+}
+
 // sameImage lets the real program check our image and compare it with its own.
 func (p peers) sameImage(t *testing.T, name string) {
 	t.Helper()

@@ -5,6 +5,8 @@ func commands() []command {
 	return []command{
 		createVerb(),
 		infoVerb(),
+		checkVerb(),
+		mapVerb(),
 	}
 }
 
