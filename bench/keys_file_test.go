@@ -510,4 +510,49 @@ func TestSystemCallsOfKeys(t *testing.T) {
 	if strings.Contains(got, "FADV_") || !strings.Contains(got, "fsync(") {
 		t.Errorf("fadvise_hint=0, create_fsync=1:\n%s", got)
 	}
+	for how, want := range map[string]string{"none": "", "posix": ", 0, 0, 131072) ", "keep": ", FALLOC_FL_KEEP_SIZE, 0, 131072) "} {
+		got = straced(t, "fallocate,fsync", inDir(t.TempDir(), "--rw=write", "--size=128k", "--fallocate="+how)...)
+		if want == "" && strings.Contains(got, "fallocate(") || !strings.Contains(got, want) {
+			t.Errorf("fallocate=%s:\n%s", how, got)
+		}
+	}
+}
+
+func TestDirectoriesAreTakenInTurn(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	runFiles(t, nil, "--name=j", "--directory="+a+":"+b, "--numjobs=2", "--rw=write", "--bs=4k", "--size=8k").must(t)
+	for dir, name := range map[string]string{a: "j.0.0", b: "j.1.0"} {
+		if got := sizes(t, dir); len(got) != 1 || got[name] != 8<<10 {
+			t.Errorf("%s: %v, want %s", dir, got, name)
+		}
+	}
+}
+
+// TestOverwriteLaysOutBeforeWriting writes one block: with overwrite the rest of the file was written before.
+func TestOverwriteLaysOutBeforeWriting(t *testing.T) {
+	blocks := func(args ...string) int64 {
+		dir := t.TempDir()
+		runFiles(t, nil, inDir(dir, append(args, "--rw=write", "--size=1M", "--fallocate=none", "--io_size=4k")...)...).must(t)
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, "j.0.0"), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	if got := blocks(); got > 64<<10>>9 {
+		t.Errorf("%d sectors are there before anything was said about overwriting", got)
+	}
+	if got := blocks("--overwrite=1"); got < 1<<20>>9 {
+		t.Errorf("overwrite=1: %d sectors of 1 MiB are there", got)
+	}
+}
+
+func TestKBBaseSaysWhatKMeans(t *testing.T) {
+	for base, want := range map[string]int64{"1024": 8 << 10, "1000": 8000} {
+		dir := t.TempDir()
+		runFiles(t, nil, "--name=j", "--directory="+dir, "--kb_base="+base, "--rw=write", "--bs=1k", "--size=8k").must(t)
+		if got := sizes(t, dir)["j.0.0"]; got != want {
+			t.Errorf("kb_base=%s: 8k are %d bytes, want %d", base, got, want)
+		}
+	}
 }

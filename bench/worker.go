@@ -50,12 +50,15 @@ type worker struct {
 	hasStep bool
 
 	src    source
+	plain  *jobSource // src, in a loop that needs nothing of what other jobs do per request
 	filler filler
 	check  *checking
-	kept   bool // the request being completed is still in use
+	seen   int64 // the stamp of the last completions, while nothing has been done since but to count them; else 0
+	kept   bool  // the request being completed is still in use
 	tracer tracer
 	pacing pacing
 
+	spans     spans // latencies that are not in iv yet; none outside ones
 	iv        *interval
 	hand      hist.Handover[interval]
 	sum       [3]dirCount // since the window began

@@ -34,11 +34,14 @@ type OpenFlags struct {
 	Cache        Cache
 	Discard      bool // discards are passed on (discard=unmap)
 	DetectZeroes DetectZeroes
-	NoBacking    bool   // leave the backing file closed
-	NoIO         bool   // only metadata is wanted: data files and keys may stay away
-	Check        bool   // opened to be checked or repaired: tolerate what a check would report
-	ForceShare   bool   // -U: read although somebody writes
-	AIO          string // io_uring, threads or native; empty: the driver's choice
+	NoBacking    bool // leave the backing file closed
+	NoIO         bool // only metadata is wanted: data files and keys may stay away
+	Check        bool // opened to be checked or repaired: tolerate what a check would report
+	ForceShare   bool // -U: read although somebody writes
+	// ShareWrites: others may write to the image meanwhile, and its size is claimed only when it is changed, as QEMU's tools have it. A
+	// format's metadata has one writer all the same.
+	ShareWrites bool
+	AIO         string // io_uring, threads or native; empty: the driver's choice
 	// Polled plane: what the leaves are asked for (ioengine options).
 	Leaf LeafOptions
 }

@@ -25,6 +25,7 @@ type OpenRequest struct {
 	// Create: the file is made by a driver's create step; it may be empty and is not probed.
 	Create bool
 	depth  int
+	child  *Ref // of Wrap: the child under "file"
 }
 
 // Role says what a child is to its parent: it decides permissions, caching and probing.
@@ -46,13 +47,16 @@ func (e *Env) Open(ctx context.Context, t *opts.Tree, flags OpenFlags) (*Ref, er
 func topPerm(f OpenFlags) Perm {
 	p := PermConsistentRead
 	if f.Write {
-		p |= PermWrite | PermResize
+		p |= PermWrite
+		if !f.ShareWrites {
+			p |= PermResize
+		}
 	}
 	return p
 }
 
 func topShared(f OpenFlags) Perm {
-	if f.ForceShare {
+	if f.ForceShare || f.ShareWrites {
 		return PermAll
 	}
 	if f.Write {
@@ -77,6 +81,12 @@ func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, f
 	if isJSONName(name) {
 		r.Filename = ""
 	}
+	return e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) { return e.openFormat(ctx, r, name, format) })
+}
+
+// openFormat opens a node of a format, which is probed where it is empty.
+func (e *Env) openFormat(ctx context.Context, r *OpenRequest, name, format string) (*Ref, error) {
+	t := r.Opts
 	d, err := e.driverOf(t)
 	if err != nil {
 		return nil, openError(name, err)
@@ -133,8 +143,13 @@ func (e *Env) driverOf(t *opts.Tree) (*Driver, error) {
 	return e.Registry.Lookup(name)
 }
 
-// open opens the node of a request.
+// open opens the node of a request, and what its options put around it.
 func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
+	return e.around(ctx, r, e.openNode)
+}
+
+// openNode opens the node of a request.
+func (e *Env) openNode(ctx context.Context, r *OpenRequest) (*Ref, error) {
 	if r.depth > maxDepth {
 		return nil, Errf(ErrUnsupported, "graph deeper than %d layers", maxDepth)
 	}
@@ -202,6 +217,9 @@ type generic struct {
 	CacheNoFlush *bool  `opt:"cache.no-flush" help:"ignore flushes"`
 	CacheWB      *bool  `opt:"cache.writeback" help:"writes complete before they are durable"`
 }
+
+// GenericOptions describes the options that every node has.
+func GenericOptions() []opts.Option { return opts.Describe(new(generic)) }
 
 func (e *Env) genericOptions(r *OpenRequest) (string, error) {
 	var g generic
@@ -292,6 +310,11 @@ func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
 // Child opens the child under key of the node's options; nil when the key is absent. A string is a node-name, or a name as a user
 // writes it.
 func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, error) {
+	if r.child != nil && key == "file" {
+		c := r.child.Clone(r.childFlags(role))
+		c.format = r.IsFormat
+		return c, nil
+	}
 	v, ok := r.Opts.Take(key)
 	if !ok {
 		return nil, nil
@@ -348,9 +371,9 @@ func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
 		c.IsFormat = true
 		if r.Flags.Write {
 			c.Perm |= PermWrite | PermResize
-			// A format's metadata has one writer, whatever the user shares.
-			c.Shared &^= PermWrite | PermResize
 		}
+		// A format's metadata has one writer, whatever the user shares.
+		c.Shared &^= PermWrite | PermResize
 		if r.Flags.ForceShare {
 			c.Shared = PermAll
 		}

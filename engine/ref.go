@@ -31,6 +31,7 @@ type nodeState struct {
 	locks  rangeLock
 	paths  atomic.Int32 // how many Paths have this node as a leaf
 	refs   atomic.Int32
+	events EventSink // the node, where it wants to know of its user's steps
 
 	flushFailure atomic.Pointer[flushFailure] // the last one
 }
@@ -75,6 +76,9 @@ func newRef(n Node, flags OpenFlags, d *Domain) *Ref {
 	}
 	st.refs.Store(1)
 	st.locks.init()
+	if st.events, _ = n.(EventSink); st.events != nil {
+		eventSinks.Add(1)
+	}
 	return &Ref{st: st, flags: flags}
 }
 
@@ -111,6 +115,9 @@ func (r *Ref) Close() error {
 	}
 	if r.st.refs.Add(-1) > 0 {
 		return nil
+	}
+	if r.st.events != nil {
+		eventSinks.Add(-1)
 	}
 	return r.wrap("close", 0, -1, r.st.node.Close())
 }
@@ -311,6 +318,7 @@ func (r *Ref) Flush(ctx context.Context) error {
 	if !r.st.info.Caps.Has(CapWritable) {
 		return nil
 	}
+	r.announceFlush()
 	return r.wrap("flush", 0, -1, r.flushed(r.st.node.Flush(ctx)))
 }
 

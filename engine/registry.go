@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -192,6 +193,8 @@ type Env struct {
 	Domain *Domain
 
 	named map[string]*Ref // nodes with a node-name
+	held  []io.Closer     // locks of a graph that is being exchanged
+	live  liveObjects
 }
 
 func (e *Env) warn(format string, args ...any) {

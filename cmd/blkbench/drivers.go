@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/filter/blkdebug"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
@@ -20,5 +22,7 @@ func newRegistry() *engine.Registry {
 		null.Driver(),
 		nvmepci.Driver(),
 		nvmepci.KernelDriver(),
+		throttle.Driver(),
+		blkdebug.Driver(),
 	)
 }

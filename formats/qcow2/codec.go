@@ -218,6 +218,7 @@ func (m *Image) readCompressed(ctx context.Context, p []byte, e L2Entry, within 
 	hostOff, n := m.compressedRange(e)
 	src, done := scratch(n)
 	defer done()
+	m.file.Event(engine.EventReadCompressed)
 	if err := m.readFile(ctx, src, hostOff); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Image struct {
 	frees    []pendingFree      // unpublished in memory
 	written  []pendingFree      // unpublished on disk, but the write is not yet durable
 	draining []pendingFree      // waiting for a grace period
+	drained  int64              // how many have left draining
 	packed   packedAlloc        // where compressed clusters go
 	snaps    []SnapshotRecord
 	snapLen  int64              // bytes of the snapshot table on disk
@@ -186,6 +187,7 @@ func (m *Image) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	m.drained += int64(len(m.draining))
 	m.draining = nil
 	if err := m.writeRefs(ctx); err != nil {
 		return err

@@ -37,21 +37,33 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 	switch r.kind {
 	case kindNormal:
 		return engine.Mapping{Off: r.hostOff, Len: r.n, Child: m.dataChild(), Kind: engine.MapData}, true
-	case kindZeroPlain, kindZeroAlloc:
-		return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-	case kindUnallocated, kindUnallocatedAlloc:
-		b := m.backing.Load()
-		if b == nil {
-			return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-		}
-		left := b.Size() - off
-		if left <= 0 {
-			return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-		}
-		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
-	default:
+	case kindCompressed, kindInvalid:
 		return engine.Mapping{}, false
 	}
+	if left := m.belowLeft(r.kind, off); left > 0 {
+		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
+	}
+	// Zeroes of all kinds make one run.
+	for r.n < n {
+		next, ok := m.find(off+r.n, n-r.n)
+		if !ok || next.kind == kindNormal || next.kind == kindCompressed || next.kind == kindInvalid || m.belowLeft(next.kind, off+r.n) > 0 {
+			break
+		}
+		r.n += next.n
+	}
+	return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
+}
+
+// belowLeft returns how many bytes the backing file has from off on, where the kind is one that shows it.
+func (m *Image) belowLeft(k kind, off int64) int64 {
+	if k != kindUnallocated && k != kindUnallocatedAlloc {
+		return 0
+	}
+	b := m.backing.Load()
+	if b == nil {
+		return 0
+	}
+	return b.Size() - off
 }
 
 func (m *Image) dataChild() uint16 {

@@ -79,7 +79,6 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := params(size)
-			c.cfg.FastWrites = false // off by default: histories over fast writes still find lost data
 			c.change(&p)
 			var sum engine.PathStats
 			hc := enginetest.HistoryConfig{Size: size, Batches: 25, Depth: 12, MaxLen: 96 << 10}

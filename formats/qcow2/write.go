@@ -228,6 +228,7 @@ func (m *Image) fill(ctx context.Context, pl *plan, p []byte) error {
 		return m.writeData(ctx, p, hostOff, pl.from)
 	}
 	buf := make([]byte, pl.to-pl.from)
+	m.file.Event(engine.EventCowRead)
 	if err := m.readOld(ctx, buf[:head], pl.from); err != nil {
 		return err
 	}
@@ -235,6 +236,7 @@ func (m *Image) fill(ctx context.Context, pl *plan, p []byte) error {
 	if err := m.readOld(ctx, buf[head+int64(len(p)):], pl.end); err != nil {
 		return err
 	}
+	m.file.Event(engine.EventCowWrite)
 	return m.writeData(ctx, buf, hostOff, pl.from)
 }
 

@@ -43,7 +43,7 @@ func create(ctx context.Context, r *engine.CreateRequest, c *CreateOptions) erro
 
 func (n *Node) create(ctx context.Context, o *Options, c *CreateOptions, size int64) error {
 	perm := engine.PermWrite | engine.PermResize
-	if err := n.lockAtOpen(o.Locking, perm, engine.PermAll&^engine.PermResize); err != nil {
+	if err := n.lockAtOpen(o.Locking, perm, engine.PermAll&^engine.PermResize, nil); err != nil {
 		return err
 	}
 	if err := n.Resize(ctx, 0, engine.ResizeOptions{Exact: true}); err != nil {

@@ -48,21 +48,8 @@ func open(_ context.Context, r *engine.OpenRequest, o *Options) (engine.Node, er
 	if !n.flags.Write {
 		perm &^= engine.PermWrite | engine.PermWriteUnchanged | engine.PermResize
 	}
-	if err := n.lockAtOpen(o.Locking, perm, shared); err != nil {
+	if err := n.lockAtOpen(o.Locking, perm, shared, r.Env.HeldLocks()); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
-}
-
-// lockAtOpen takes the locks where they are wanted; under auto, a file system without locks has none.
-func (n *Node) lockAtOpen(locking opts.Tristate, perm, shared engine.Perm) error {
-	if locking == opts.Off {
-		return nil
-	}
-	err := n.Lock(perm, shared)
-	if err != nil && locking == opts.Auto && !errors.Is(err, engine.ErrLocked) {
-		n.info.Notes = append(n.info.Notes, n.opt.Filename+" is not locked: "+err.Error())
-		return nil
-	}
-	return err
 }

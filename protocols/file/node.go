@@ -25,6 +25,7 @@ type Node struct {
 	device  bool
 	claimed uint64 // device number, 0 if none
 	locks   lockState
+	locked  bool // locks are taken; under resizing once the node is open
 	size    atomic.Int64
 	// lost is set for good when a flush fails: the kernel reports such a failure once and marks the pages
 	// clean, so that a later success would mean nothing.

@@ -184,10 +184,13 @@ func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) e
 	}
 	n.resizing.Lock()
 	defer n.resizing.Unlock()
+	if err := n.needResize(); err != nil {
+		return err
+	}
 	old = n.endNow()
 	if size <= old && o.Prealloc != engine.PreallocOff && o.Prealloc != "" {
 		if size < old {
-			return engine.Errf(engine.ErrUnsupported, "preallocation can't be used for shrinking files")
+			return engine.Errf(engine.ErrUnsupported, "Cannot use preallocation for shrinking files")
 		}
 		return nil
 	}
@@ -225,7 +228,7 @@ func (n *Node) provide(ctx context.Context, old, size int64, mode engine.Preallo
 		return n.fill(ctx, old, size)
 	case engine.PreallocMetadata:
 	}
-	return engine.Errf(engine.ErrUnsupported, "unsupported preallocation mode '%s'", mode)
+	return engine.Errf(engine.ErrUnsupported, "Unsupported preallocation mode: %s", mode)
 }
 
 // fill writes zeroes, so that the storage provides and initialises every block.
