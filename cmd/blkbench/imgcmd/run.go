@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/blkbench/blkbench/cmd/blkbench/internal/getopt"
@@ -69,6 +70,7 @@ type command struct {
 	name    string
 	usage   string // operands, as help shows them
 	summary string // one line
+	tail    bool   // the last argument is no option, whatever it looks like: it is call.last
 	long    string // paragraphs
 	options func() []getopt.Option
 	run     func(ctx context.Context, env *Env, args []string) int
@@ -76,9 +78,22 @@ type command struct {
 
 // define makes a row whose options are a struct O. run returns the exit code and has said what went wrong.
 func define[O any](name, usage, summary, long string, run func(ctx context.Context, c *call, o *O) int) command {
-	cmd := command{name: name, usage: usage, summary: summary, long: long, options: func() []getopt.Option { return getopt.Table(new(O)) }}
+	return defineRow(command{name: name, usage: usage, summary: summary, long: long}, run)
+}
+
+// defineRow is define for a row with more than the usual fields.
+func defineRow[O any](cmd command, run func(ctx context.Context, c *call, o *O) int) command {
+	cmd.options = func() []getopt.Option { return getopt.Table(new(O)) }
 	cmd.run = func(ctx context.Context, env *Env, args []string) int {
 		c := &call{env: env, cmd: &cmd}
+		if cmd.tail {
+			if len(args) < 2 && !slices.Contains([]string{"-h", "--help"}, strings.Join(args, "")) {
+				return c.tryHelp("Not enough arguments")
+			}
+			if n := len(args); n >= 2 {
+				args, c.last = args[:n-1], args[n-1]
+			}
+		}
 		o := new(O)
 		var err error
 		if c.found, c.args, err = getopt.BindFound(o, getopt.Style{}, args); err != nil {
@@ -105,6 +120,7 @@ type call struct {
 	eng   *engine.Env    // what images are opened in
 	found []getopt.Found // options in the order they were given
 	args  []string       // operands
+	last  string         // the last argument of a verb with a tail
 	quiet bool
 }
 

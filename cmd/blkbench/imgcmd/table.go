@@ -7,6 +7,11 @@ func commands() []command {
 		infoVerb(),
 		checkVerb(),
 		mapVerb(),
+		measureVerb(),
+		resizeVerb(),
+		snapshotVerb(),
+		amendVerb(),
+		bitmapVerb(),
 	}
 }
 
