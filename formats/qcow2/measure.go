@@ -22,15 +22,22 @@ func measure(ctx context.Context, r *engine.MeasureRequest) (engine.Measurement,
 	if err := errors.Join(r.Opts.Bind(o), r.Opts.Unused()); err != nil {
 		return engine.Measurement{}, &engine.Error{Kind: engine.ErrOption, Len: -1, Cause: err}
 	}
-	p, err := o.Params(r.Size)
-	if err != nil {
+	all, err := o.Params(r.Size)
+	switch {
+	case err != nil && errors.Is(err, engine.ErrUnsupported): // encryption, which has a header of its own
 		return engine.Measurement{}, err
+	case all.Version < 3 && all.RefcountBits != 16:
+		return engine.Measurement{}, engine.Errf(engine.ErrOption,
+			"Different refcount widths than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)")
 	}
-	p.DataFile, p.DataFileRaw = "", false // QEMU counts what is in either file
+	// As in QEMU nothing else decides the size, a data file neither: what is in either file counts.
+	p := CreateParams{
+		Version: 3, Size: r.Size, ClusterSize: all.ClusterSize, RefcountBits: all.RefcountBits, ExtendedL2: all.ExtendedL2, Prealloc: all.Prealloc,
+	}
 	var data int64
 	switch {
 	case r.Data == nil:
-	case p.BackingFile != "":
+	case all.BackingFile != "":
 		data = math.MaxInt64 // what the backing file holds is not looked at: nothing can be left out
 	default:
 		if data, err = r.Data(ctx, p.ClusterSize); err != nil {
@@ -42,7 +49,7 @@ func measure(ctx context.Context, r *engine.MeasureRequest) (engine.Measurement,
 		return engine.Measurement{}, err
 	}
 	out := engine.Measurement{Required: m.Required, FullyAllocated: m.FullyAllocated, Bitmaps: -1}
-	if src, ok := r.Source.(*Image); ok && p.Version >= 3 && src.version >= 3 {
+	if src, ok := r.Source.(*Image); ok && all.Version >= 3 && src.version >= 3 {
 		out.Bitmaps = src.MeasureBitmaps(p.ClusterSize)
 	}
 	return out, nil

@@ -120,4 +120,4 @@ func optionReason(e *opts.Error) string {
 // strerror is the C library's text.
 func strerror(errno unix.Errno) string { return capital(errno.Error()) }
 
-var errNoOffset = errors.New("File contains external, encrypted or compressed clusters.") //nolint:staticcheck // qemu-img's words
+var errNoOffset = errors.New("File contains external, encrypted or compressed clusters.") //nolint:revive,staticcheck // qemu-img's words
