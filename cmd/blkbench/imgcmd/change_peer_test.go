@@ -233,7 +233,7 @@ func TestBitmapDoesWhatThePeerDoes(t *testing.T) {
 	// The bits themselves, as the peer's own export shows them.
 	const export = "driver=nbd,server.type=unix,server.path=s,export=,x-dirty-bitmap=qemu:dirty-bitmap:merged"
 	for _, dir := range []string{p.theirs, p.ours} {
-		serve(t, dir, "-B", "merged", "a.q")
+		serve(t, dir, true, "-B", "merged", "a.q")
 	}
 	theirs, ours = run(t, "peer", p.theirs, "map", "--output=json", "--image-opts", export), run(t, "peer", p.ours, "map", "--output=json", "--image-opts", export)
 	if theirs != ours || theirs.code != 0 {

@@ -182,7 +182,8 @@ func (c *call) backingSize(ctx context.Context, n *NewImage) error {
 		return nil
 	}
 	ref, err := open(ctx, c.eng, &Image{
-		Name: engine.ResolveName(n.Name, backing), Format: format, Flags: engine.OpenFlags{NoBacking: c.eng.References == engine.ReferencesNone},
+		Name: engine.ResolveName(n.Name, backing), Format: format,
+		Flags: engine.OpenFlags{NoBacking: c.eng.References == engine.ReferencesNone, ForceShare: true},
 	})
 	if err != nil {
 		return hintError{errors.New(openReason(err)), "Could not open backing image.\n"}

@@ -165,11 +165,15 @@ func (p peers) sameImage(t *testing.T, name string) {
 }
 
 // serve lets qemu-nbd serve an image on the socket s of its folder, until the test ends.
-func serve(t *testing.T, dir string, args ...string) {
+func serve(t *testing.T, dir string, readOnly bool, args ...string) {
 	t.Helper()
 	enginetest.Require(t, "qemu-nbd")
 	// --fork returns when the socket is there; --pid-file says who to end.
-	cmd := exec.CommandContext(t.Context(), "qemu-nbd", append([]string{"--fork", "-r", "-t", "-k", filepath.Join(dir, "s"), "--pid-file=pid"}, args...)...)
+	if readOnly {
+		args = append([]string{"-r"}, args...)
+	}
+	args = append([]string{"--fork", "-t", "-k", filepath.Join(dir, "s"), "--pid-file=pid"}, args...)
+	cmd := exec.CommandContext(t.Context(), "qemu-nbd", args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("qemu-nbd: %v: %s", err, out)

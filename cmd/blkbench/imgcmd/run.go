@@ -40,20 +40,25 @@ func Run(ctx context.Context, env *Env, args []string) int {
 		Version bool     `long:"version" short:"V"`
 		Trace   []string `long:"trace" short:"T" arg:"PATTERN"`
 	}
-	rest, err := getopt.Bind(&o, getopt.Style{Ordered: true}, args)
+	found, rest, err := getopt.BindFound(&o, getopt.Style{Ordered: true}, args)
 	switch {
-	case err != nil:
-		return c.badOption(err)
-	case o.Help:
+	case given(found, "help"):
 		Help(env)
 		return exitOK
-	case o.Version:
+	case given(found, "version"):
 		writeVersion(env)
 		return exitOK
+	case err != nil:
+		return c.badOption(err)
 	case len(rest) == 0:
 		return c.tryHelp("Not enough arguments")
 	}
 	return RunVerb(ctx, env, rest[0], rest[1:])
+}
+
+// given reports whether an option is among those that were read.
+func given(found []getopt.Found, long string) bool {
+	return slices.ContainsFunc(found, func(f getopt.Found) bool { return f.Option.Long == long })
 }
 
 // RunVerb runs one sub-command.
@@ -96,14 +101,13 @@ func defineRow[O any](cmd command, run func(ctx context.Context, c *call, o *O) 
 		}
 		o := new(O)
 		var err error
-		if c.found, c.args, err = getopt.BindFound(o, getopt.Style{}, args); err != nil {
-			return c.badOption(err)
+		c.found, c.args, err = getopt.BindFound(o, getopt.Style{}, args)
+		if given(c.found, "help") {
+			c.help()
+			return exitOK
 		}
-		for _, f := range c.found {
-			if f.Option.Long == "help" {
-				c.help()
-				return exitOK
-			}
+		if err != nil {
+			return c.badOption(err)
 		}
 		if !c.prepare(o) {
 			return exitFailed
