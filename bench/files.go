@@ -65,6 +65,7 @@ func (w *worker) findFiles() error {
 		if err := w.span(f); err != nil {
 			return err
 		}
+		w.sharedBufs = w.sharedBufs || f.ref.SharedBuffers()
 		t := describe(f.name, f.ref, f.size)
 		if i < describedFiles {
 			w.run.host.sys.Target(&t)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/csv"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -124,34 +125,39 @@ func TestLogsOfEveryRequest(t *testing.T) {
 }
 
 func TestLogsOfWindows(t *testing.T) {
-	dir := t.TempDir()
-	p := filepath.Join(dir, "x")
 	base := []string{"--rw=randread", "--time_based", "--runtime=500ms", "--log_avg_msec=100"}
-	o := runArgs(t, lasting(time.Millisecond), job(append(base, "--write_lat_log="+p, "--write_bw_log="+p, "--write_iops_log="+p)...)...).must(t)
-	for _, kind := range []string{"lat", "bw", "iops"} {
-		all := lines(t, p+"_"+kind+".1.log")
-		if len(all) < 4 || len(all) > 6 {
-			t.Errorf("%s: %d lines, want 5", kind, len(all))
+	quietly(t, func() error {
+		p := filepath.Join(t.TempDir(), "x")
+		o := runArgs(t, lasting(time.Millisecond), job(append(base, "--write_lat_log="+p, "--write_bw_log="+p, "--write_iops_log="+p)...)...).must(t)
+		for _, kind := range []string{"lat", "bw", "iops"} {
+			if n := len(lines(t, p+"_"+kind+".1.log")); n < 4 || n > 6 {
+				return fmt.Errorf("%s: %d lines, want 5", kind, n)
+			}
 		}
-	}
-	sum, last := int64(0), int64(0)
-	for _, l := range lines(t, p+"_iops.1.log") {
-		at := num(t, l[0])
-		sum += num(t, l[1]) * (at - last) / 1000
-		last = at
-	}
-	if n := int64(o.Jobs[0].Dir[0].IOs); sum < n*8/10 || sum > n*12/10 {
-		t.Errorf("the log has %d I/Os, the result %d", sum, n)
-	}
-	value := func(window string, column int) int64 {
-		runArgs(t, func(_ string, r *recorder) {
-			r.delay = func(_ engine.Op, _ int64, seq int) time.Duration { return time.Duration(1+seq%2*4) * time.Millisecond }
-		}, job(append(base, "--write_lat_log="+p, "--log_max_value="+window)...)...).must(t)
-		return num(t, lines(t, p+"_lat.1.log")[1][column])
-	}
-	if avg, top, both := value("avg", 1), value("max", 1), value("both", 2); top < avg*13/10 || both < avg*13/10 {
-		t.Errorf("mean %d, maximum %d, maximum beside the mean %d", avg, top, both)
-	}
+		sum, last := int64(0), int64(0)
+		for _, l := range lines(t, p+"_iops.1.log") {
+			at := num(t, l[0])
+			sum += num(t, l[1]) * (at - last) / 1000
+			last = at
+		}
+		if n := int64(o.Jobs[0].Dir[0].IOs); sum < n*8/10 || sum > n*12/10 {
+			return fmt.Errorf("the log has %d I/Os, the result %d", sum, n)
+		}
+		return nil
+	})
+	quietly(t, func() error {
+		value := func(window string, column int) int64 {
+			p := filepath.Join(t.TempDir(), "x")
+			runArgs(t, func(_ string, r *recorder) {
+				r.delay = func(_ engine.Op, _ int64, seq int) time.Duration { return time.Duration(1+seq%2*4) * time.Millisecond }
+			}, job(append(base, "--write_lat_log="+p, "--log_max_value="+window)...)...).must(t)
+			return num(t, lines(t, p+"_lat.1.log")[1][column])
+		}
+		if avg, top, both := value("avg", 1), value("max", 1), value("both", 2); top < avg*13/10 || both < avg*13/10 {
+			return fmt.Errorf("mean %d, maximum %d, maximum beside the mean %d", avg, top, both)
+		}
+		return nil
+	})
 }
 
 func TestHistogramLogs(t *testing.T) {

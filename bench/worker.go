@@ -27,18 +27,19 @@ type worker struct {
 	clock *clock.Clock
 	ctx   context.Context
 
-	layout *layout.Layout
-	replay *replay // nil without read_iolog
-	files  []*file
-	busy   []*file // those with requests in flight
-	arena  *dma.Arena
-	slab   []engine.Request
-	slots  []slot
-	free   []uint32
-	batch  []*engine.Request
-	done   []*engine.Request
-	stride int64
-	poller *engine.Poller
+	layout     *layout.Layout
+	replay     *replay // nil without read_iolog
+	files      []*file
+	busy       []*file // those with requests in flight
+	arena      *dma.Arena
+	sharedBufs bool // a target wants its arena Shared
+	slab       []engine.Request
+	slots      []slot
+	free       []uint32
+	batch      []*engine.Request
+	done       []*engine.Request
+	stride     int64
+	poller     *engine.Poller
 
 	traits   traits
 	inFlight int
@@ -219,7 +220,7 @@ func (w *worker) allocate() error {
 	if huge {
 		size = max(size, dma.HugePageSize)
 	}
-	arena, err := dma.New(dma.Config{Size: size, NoHuge: !huge && size < dma.HugePageSize})
+	arena, err := dma.New(dma.Config{Size: size, NoHuge: !huge && size < dma.HugePageSize, Shared: w.sharedBufs})
 	if err != nil {
 		return fmt.Errorf("%s: buffers: %w", j.Name, err)
 	}

@@ -67,6 +67,8 @@ const (
 	CapBlockDevice
 	// CapVolatile means: nothing survives the process (mem, null).
 	CapVolatile
+	// CapSharedBuffers means: another process moves the data, so the polled plane's arenas have to be Shared ones ([dma.Config]).
+	CapSharedBuffers
 )
 
 // Has reports whether all of want are there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -95,6 +96,15 @@ func (r *Ref) Node() Node { return r.st.node }
 
 // Info returns what the node says of itself.
 func (r *Ref) Info() Info { return r.st.info }
+
+// SharedBuffers reports whether a Path over r needs Shared arenas: whether there is a node with CapSharedBuffers below.
+func (r *Ref) SharedBuffers() bool {
+	if r.Info().Caps.Has(CapSharedBuffers) {
+		return true
+	}
+	p, ok := r.Node().(Parent)
+	return ok && slices.ContainsFunc(p.Children(), func(c Child) bool { return c.Ref != nil && c.Ref.SharedBuffers() })
+}
 
 // Size returns the size in bytes now.
 func (r *Ref) Size() int64 { return r.st.node.Size() }
