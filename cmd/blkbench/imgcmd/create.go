@@ -214,7 +214,7 @@ func (n *NewImage) explain(err error, known []formatOption) error {
 	if text := badValue(n.Format, err); text != "" {
 		return errors.New(text)
 	}
-	if strings.Contains(err.Error(), "too large for file format") {
+	if strings.Contains(err.Error(), "too large for file format") || errors.Is(err, unix.EFBIG) {
 		return n.tooLarge(known)
 	}
 	errno, ok := errors.AsType[unix.Errno](err)

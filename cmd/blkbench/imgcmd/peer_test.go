@@ -77,6 +77,15 @@ type peers struct {
 // prepare makes the images by the real program, with one command line per string.
 func prepare(t *testing.T, commands ...string) peers {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("not in short mode: runs two programs hundreds of times")
+	}
+	return prepareShort(t, commands...)
+}
+
+// prepareShort is prepare for tests that are quick.
+func prepareShort(t *testing.T, commands ...string) peers {
+	t.Helper()
 	p := peers{theirs: t.TempDir(), ours: filepath.Join(t.TempDir(), "ours")}
 	for _, line := range commands {
 		tool := "qemu-img"
