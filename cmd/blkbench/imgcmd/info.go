@@ -170,7 +170,7 @@ func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
 	p, ok := ref.Node().(engine.Parent)
 	if !ok {
 		var st unix.Stat_t
-		if ref.Info().Driver != "file" || unix.Stat(ref.Info().Filename, &st) != nil {
+		if d := ref.Info().Driver; (d != "file" && d != "host_device") || unix.Stat(ref.Info().Filename, &st) != nil {
 			return -1
 		}
 		return st.Blocks * 512

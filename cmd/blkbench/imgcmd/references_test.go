@@ -55,8 +55,12 @@ func TestReferencesAreFollowedOnlyWhenAllowed(t *testing.T) {
 			program, flag string
 			code          int
 		}{
-			{"blkbench", "", c.none}, {"blkbench", "--references=none", c.none}, {"blkbench", "--references=folder", c.folder},
-			{"blkbench", "--references=allow", c.follow}, {"qemu-img", "", c.follow}, {"qemu-img", "--references=none", c.none},
+			{"blkbench", "", c.none},
+			{"blkbench", "--references=none", c.none},
+			{"blkbench", "--references=folder", c.folder},
+			{"blkbench", "--references=allow", c.follow},
+			{"qemu-img", "", c.follow},
+			{"qemu-img", "--references=none", c.none},
 		} {
 			args := []string{"map", "--output=json", image}
 			if how.flag != "" {
