@@ -55,7 +55,7 @@ func create(ctx context.Context, r *engine.CreateRequest, o *CreateOptions) erro
 		return engine.Errf(engine.ErrOption, "Image creation needs a size parameter")
 	}
 	size := (r.Size + 511) &^ 511
-	return r.File.Resize(ctx, size, engine.ResizeOptions{Prealloc: engine.Prealloc(o.Preallocation), Exact: true})
+	return r.File.Resize(ctx, size, engine.ResizeOptions{Prealloc: engine.Prealloc(o.Preallocation)})
 }
 
 // measure is the size: holes are the file system's affair.

@@ -108,6 +108,9 @@ func (c *call) create(ctx context.Context, n *NewImage) error {
 		return n.tooLarge(known)
 	}
 	n.list.remove("size")
+	if c.env.Link {
+		c.eng.AllowDestroy = append(c.eng.AllowDestroy, baseName(n.Name, target)) // who names a device to qemu-img has consented
+	}
 	tree, err := n.list.tree()
 	if err != nil {
 		return err

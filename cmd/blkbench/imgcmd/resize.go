@@ -93,7 +93,7 @@ func (c *call) resize(ctx context.Context, ref *engine.Ref, total int64, preallo
 			"Before performing such an operation, make sure there is no important data there.")
 		return silentError{errNoShrink}
 	}
-	err := ref.Resize(ctx, total, engine.ResizeOptions{Prealloc: prealloc})
+	err := ref.Resize(ctx, total, engine.ResizeOptions{Prealloc: prealloc, Exact: true})
 	switch {
 	case err == nil:
 		return ref.Flush(ctx)

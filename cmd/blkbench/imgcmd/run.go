@@ -136,6 +136,7 @@ type (
 	objectOption struct {
 		Objects    []string `long:"object" arg:"OBJECT" help:"define a secret or credentials: secret,id=ID,data=TEXT|file=PATH[,format=base64]"`
 		References string   `long:"references" arg:"POLICY" exact:"true" help:"names inside images are followed: none, folder (regular files in the image's folder and below) or allow; none under our own name, allow as qemu-img"`
+		Destroy    []string `long:"allow-destroy" arg:"DEVICE" exact:"true" help:"block device that may be overwritten; as qemu-img naming it is enough"`
 	}
 	imageOption struct {
 		ImageOpts bool `long:"image-opts" help:"the image is named by driver=…,file.filename=…"`
@@ -148,7 +149,7 @@ type (
 	}
 )
 
-func (o *objectOption) objects() ([]string, string) { return o.Objects, o.References }
+func (o *objectOption) shared() *objectOption { return o }
 func (o *quietOption) isQuiet() bool                { return o.Quiet }
 
 // prepare makes the engine's environment from the options that verbs share.
@@ -156,16 +157,16 @@ func (c *call) prepare(o any) bool {
 	if q, ok := o.(interface{ isQuiet() bool }); ok {
 		c.quiet = q.isQuiet()
 	}
-	var objects []string
-	references := ""
-	if h, ok := o.(interface{ objects() ([]string, string) }); ok {
-		objects, references = h.objects()
+	var shared objectOption
+	if h, ok := o.(interface{ shared() *objectOption }); ok {
+		shared = *h.shared()
 	}
 	var err error
-	if c.eng, err = NewEngine(c.env, references, objects); err != nil {
+	if c.eng, err = NewEngine(c.env, shared.References, shared.Objects); err != nil {
 		c.errorf("%v", err)
 		return false
 	}
+	c.eng.AllowDestroy = shared.Destroy
 	return true
 }
 
