@@ -391,6 +391,23 @@ func (p Perm) has(q Perm) bool { return p&q == q }
 // Reference opens what an image refers to: a backing file, a data file, an extent. name is as the image has it; format may be empty, and is
 // then probed. The user's policy decides whether it is followed.
 func (r *OpenRequest) Reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
+	ref, err := r.reference(ctx, role, name, format)
+	if err != nil && role == RoleBacking {
+		err = &BackingError{err}
+	}
+	return ref, err
+}
+
+// BackingError says that it was the backing file, or something below it, that could not be opened.
+type BackingError struct{ Err error }
+
+// Error begins as QEMU's message does.
+func (e *BackingError) Error() string { return "Could not open backing file: " + e.Err.Error() }
+
+// Unwrap gives the error of the backing file.
+func (e *BackingError) Unwrap() error { return e.Err }
+
+func (r *OpenRequest) reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
 	full, err := r.Env.resolveReference(r.Filename, name)
 	if err != nil {
 		return nil, err

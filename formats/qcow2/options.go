@@ -59,7 +59,7 @@ type AmendOptions struct {
 func Driver() engine.Driver {
 	return engine.Define[OpenOptions, CreateOptions](engine.Driver{
 		Name: "qcow2", Kind: engine.KindFormat, Help: "QEMU's image format: snapshots, compression, backing files",
-		Probe: Probe, AmendOpts: new(AmendOptions),
+		Probe: Probe, AmendOpts: new(AmendOptions), Measure: measure,
 	}, open, create)
 }
 

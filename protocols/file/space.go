@@ -174,13 +174,13 @@ func (n *Node) extend(end int64) error {
 func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
 	old := n.size.Load()
 	if n.device {
-		switch {
-		case size == old, size < old && !o.Exact:
-			return nil
+		switch { // the words are QEMU's
+		case size != old && o.Exact:
+			return engine.Errf(engine.ErrUnsupported, "Cannot resize device files")
 		case size > old:
-			return engine.Errf(engine.ErrUnsupported, "cannot grow device files")
+			return engine.Errf(engine.ErrUnsupported, "Cannot grow device files")
 		}
-		return engine.Errf(engine.ErrUnsupported, "cannot resize device files")
+		return nil
 	}
 	n.resizing.Lock()
 	defer n.resizing.Unlock()

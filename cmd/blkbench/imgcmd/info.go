@@ -43,11 +43,7 @@ func info(ctx context.Context, c *call, o *infoOptions) int {
 	if asJSON {
 		var list []any
 		for _, i := range chain {
-			v, err := i.json()
-			if err != nil {
-				return c.fail("%v", err)
-			}
-			list = append(list, v)
+			list = append(list, i.json())
 		}
 		var v any = list
 		if !o.Chain {
@@ -62,9 +58,7 @@ func info(ctx context.Context, c *call, o *infoOptions) int {
 		if i > 0 {
 			fmt.Fprintln(c.env.Stdout)
 		}
-		if err := img.write(c.env.Stdout); err != nil {
-			return c.fail("%v", err)
-		}
+		img.write(c.env.Stdout)
 	}
 	return exitOK
 }
@@ -176,7 +170,7 @@ func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
 	p, ok := ref.Node().(engine.Parent)
 	if !ok {
 		var st unix.Stat_t
-		if ref.Info().Driver != "file" || unix.Stat(ref.Info().Filename, &st) != nil {
+		if d := ref.Info().Driver; (d != "file" && d != "host_device") || unix.Stat(ref.Info().Filename, &st) != nil {
 			return -1
 		}
 		return st.Blocks * 512
@@ -197,7 +191,7 @@ func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
 	return sum
 }
 
-func (i *imageInfo) json() (any, error) {
+func (i *imageInfo) json() any {
 	o := object{"virtual-size": i.size, "filename": i.name, "format": i.format, "dirty-flag": i.about.Dirty}
 	if i.allocated >= 0 {
 		o["actual-size"] = i.allocated
@@ -231,10 +225,10 @@ func (i *imageInfo) json() (any, error) {
 	if i.specific != nil {
 		o["format-specific"] = object{"type": i.format, "data": i.specific}
 	}
-	return o, nil
+	return o
 }
 
-func (i *imageInfo) write(w io.Writer) error {
+func (i *imageInfo) write(w io.Writer) {
 	disk := "unavailable"
 	if i.allocated >= 0 {
 		disk = humanSize(i.allocated)
@@ -266,7 +260,6 @@ func (i *imageInfo) write(w io.Writer) error {
 		fmt.Fprintln(w, "Format specific information:")
 		writeTree(w, i.specific, 1)
 	}
-	return nil
 }
 
 // writeSnapshots prints the table of snapshots.

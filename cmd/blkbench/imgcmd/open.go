@@ -16,7 +16,7 @@ type Image struct {
 	Format    string // -f; empty: probed
 	ImageOpts bool   // Name is driver=…,file.filename=…
 	Flags     engine.OpenFlags
-	// Probe allows a format to be probed for writing, as through a link.
+	// Probe is how it is through a link: a format is probed for writing too, and naming a block device is consent to writing to it.
 	Probe bool
 }
 
@@ -37,7 +37,11 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && !img.Probe && img.Format == "" && !namesFormat(e, t) {
 		return nil, errProbedWrite
 	}
-	return e.OpenTree(ctx, t, baseName(img.Name, t), img.Format, img.Flags)
+	name := baseName(img.Name, t)
+	if img.Flags.Write && img.Probe {
+		e.AllowDestroy = append(e.AllowDestroy, name) // who names a device to qemu-img has consented
+	}
+	return e.OpenTree(ctx, t, name, img.Format, img.Flags)
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
