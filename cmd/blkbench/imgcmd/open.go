@@ -16,7 +16,7 @@ type Image struct {
 	Format    string // -f; empty: probed
 	ImageOpts bool   // Name is driver=…,file.filename=…
 	Flags     engine.OpenFlags
-	// Probe allows a format to be probed for writing, as through a link.
+	// Probe allows a format to be probed for writing, and others to write to a raw image meanwhile, as through a link.
 	Probe bool
 }
 
@@ -37,7 +37,9 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && !img.Probe && img.Format == "" && !namesFormat(e, t) {
 		return nil, errProbedWrite
 	}
-	return e.OpenTree(ctx, t, baseName(img.Name, t), img.Format, img.Flags)
+	flags := img.Flags
+	flags.ShareWrites = img.Probe
+	return e.OpenTree(ctx, t, baseName(img.Name, t), img.Format, flags)
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
