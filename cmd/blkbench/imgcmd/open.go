@@ -16,7 +16,8 @@ type Image struct {
 	Format    string // -f; empty: probed
 	ImageOpts bool   // Name is driver=…,file.filename=…
 	Flags     engine.OpenFlags
-	// Probe is how it is through a link: a format is probed for writing too, and naming a block device is consent to writing to it.
+	// Probe is how it is through a link: a format is probed for writing too, others may write to a raw image meanwhile, and naming a block
+	// device is consent to writing to it.
 	Probe bool
 }
 
@@ -41,7 +42,9 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && img.Probe {
 		e.AllowDestroy = append(e.AllowDestroy, name) // who names a device to qemu-img has consented
 	}
-	return e.OpenTree(ctx, t, name, img.Format, img.Flags)
+	flags := img.Flags
+	flags.ShareWrites = img.Probe
+	return e.OpenTree(ctx, t, name, img.Format, flags)
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
