@@ -16,7 +16,7 @@ func (p *Path) LaneFD() int { return p.lane.fd }
 // Doze prepares for a wait outside the Path: it kicks, and says how long the wait may be. False means that Poll may have something now.
 func (p *Path) Doze() (limit time.Duration, ok bool) {
 	limit = -1
-	if !p.ready.empty() || p.lane.pending() || (!p.stalled.empty() && len(p.free) > 0) {
+	if !p.ready.Empty() || p.lane.pending() || (!p.stalled.empty() && len(p.free) > 0) {
 		return 0, false
 	}
 	if t, ok := p.timers.first(); ok {

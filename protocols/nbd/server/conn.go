@@ -164,6 +164,7 @@ func (c *conn) request(r *wire.Request) bool {
 	head := wire.RequestSize(c.s.extended())
 	if r.Type == wire.CmdDisc {
 		c.ending = true
+		c.pos = c.end // whatever follows
 		p.mark(c)
 		return false
 	}
