@@ -231,4 +231,3 @@ func listRules(t *opts.Tree) (func(string) bool, error) {
 		return o.Policy == "allow"
 	}, nil
 }
-
