@@ -46,7 +46,7 @@ func TestPerfEngine(t *testing.T) {
 		}
 		lines = append(lines, fmt.Sprintf("| %s | %s | %s | %s |", f.name, f.value, f.goal, verdict))
 	}
-	document(t, "engine", "The engine, a bare ring, and what a run takes", lines)
+	document(t, "engine", lines)
 }
 
 // fact is a figure that has no peer.

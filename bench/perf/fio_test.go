@@ -77,7 +77,7 @@ func TestPerfFio(t *testing.T) {
 		r.args, r.goal, r.met = given(args), "rate ≥ 0.98×, CPU < 1×", r.rate.Median >= 0.98 && r.cpu.Median < 1
 		rows = append(rows, r)
 	}
-	document(t, "fio", "blkbench run and fio", append(append([]string{machine(), ""}, table(rows)...), argsOf(rows)...))
+	document(t, "fio", append(append([]string{machine(), ""}, table(rows)...), argsOf(rows)...))
 }
 
 // tmpfs is a temporary folder in memory.
