@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/filter/internal/pass"
@@ -55,32 +56,56 @@ type Recorder struct {
 	used  bool // it was written before: more goes behind what is there
 	f     *os.File
 	w     *trace.Writer
-	start int64 // engine's clock
+	start atomic.Int64 // engine's clock at the first request, plus one; 0: there was none
 }
 
 // NewRecorder makes the trace of a file, which is written as soon as a node uses it.
 func NewRecorder(name string) *Recorder { return &Recorder{name: name} }
 
+// Hold opens the trace and keeps it open until Release, whatever nodes come and go.
+func (r *Recorder) Hold() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(); err != nil {
+		return err
+	}
+	r.users++
+	return nil
+}
+
+// Release undoes Hold.
+func (r *Recorder) Release() error { return r.leave() }
+
+// open opens the file for its first user. mu is held.
+func (r *Recorder) open() error {
+	switch {
+	case r.users > 0:
+		return nil
+	case r.used:
+		return fmt.Errorf("the trace %s is complete: its nodes were closed", r.name)
+	}
+	f, err := os.OpenFile(r.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	r.f, r.w, r.used = f, trace.NewWriter(io.Writer(f)), true
+	return nil
+}
+
 // join gives a node a number in the trace.
 func (r *Recorder) join(node string) (*trace.Writer, uint16, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.users == 0 {
-		if r.used {
-			return nil, 0, fmt.Errorf("the trace %s is complete: its nodes were closed", r.name)
-		}
-		f, err := os.OpenFile(r.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-		if err != nil {
-			return nil, 0, err
-		}
-		r.f, r.w, r.start, r.used = f, trace.NewWriter(io.Writer(f)), engine.Now(), true
-	}
-	n, err := r.w.Name(node)
-	if err != nil && r.users > 0 {
+	if err := r.open(); err != nil {
 		return nil, 0, err
 	}
 	r.users++
-	return r.w, n, err
+	n, err := r.w.Name(node)
+	if err != nil {
+		r.users-- // somebody else closes it, or nobody wrote to it
+		return nil, 0, err
+	}
+	return r.w, n, nil
 }
 
 func (r *Recorder) leave() error {
@@ -95,10 +120,9 @@ func (r *Recorder) leave() error {
 // Node records.
 type Node struct {
 	pass.Node
-	rec   *Recorder
-	w     *trace.Writer
-	start int64
-	no    uint16
+	rec *Recorder
+	w   *trace.Writer
+	no  uint16
 }
 
 // New puts a node over child, which it owns from then on.
@@ -108,7 +132,6 @@ func New(child *engine.Ref, rec *Recorder) (*Node, error) {
 	if n.w, n.no, err = rec.join(n.Says.Filename); err != nil {
 		return nil, err
 	}
-	n.start = rec.start
 	return n, nil
 }
 
@@ -144,9 +167,14 @@ func (n *Node) record(op engine.Op, off, count int64, flags engine.WriteFlags, i
 	if !ok {
 		return
 	}
+	start := n.rec.start.Load()
+	if start == 0 {
+		n.rec.start.CompareAndSwap(0, issued+1)
+		start = n.rec.start.Load()
+	}
 	e := trace.Entry{
 		Op: t, Flags: uint8(flags & (engine.FUA | engine.MayUnmap | engine.NoFallback | engine.Compressed)), Node: n.no,
-		Off: off, At: max(0, issued-n.start), Latency: uint32(min(max(0, done-issued), 1<<32-1)),
+		Off: off, At: max(0, issued+1-start), Latency: uint32(min(max(0, done-issued), 1<<32-1)),
 	}
 	if err != nil {
 		e.Errno = uint16(engine.Errno(err))
