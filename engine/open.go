@@ -52,7 +52,7 @@ const (
 
 // Open opens the graph that a tree describes; the tree is consumed.
 func (e *Env) Open(ctx context.Context, t *opts.Tree, flags OpenFlags) (*Ref, error) {
-	return e.open(ctx, &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags)})
+	return e.outermost(e.open(ctx, &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags)}))
 }
 
 func topPerm(f OpenFlags) Perm {
@@ -92,7 +92,9 @@ func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, f
 	if isJSONName(name) {
 		r.Filename = ""
 	}
-	return e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) { return e.openFormat(ctx, r, name, format) })
+	return e.outermost(e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) {
+		return e.openFormat(ctx, r, name, format)
+	}))
 }
 
 // openFormat opens a node of a format, which is probed where it is empty.

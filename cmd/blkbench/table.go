@@ -14,6 +14,14 @@ func verbTable() []verb {
 			long: runLong, flags: runFlags, run: runRun,
 		},
 		{
+			name: "record", summary: "runs a verb and records its requests to a trace", usage: "TRACE VERB [ARGUMENT…]",
+			long: recordLong, run: runRecord,
+		},
+		{
+			name: "replay", summary: "does the requests of a trace again", usage: "TRACE TARGET [--speed=1|max|FACTOR]",
+			long: replayLong, flags: flagsOf(&replayArgs{}), run: runReplay,
+		},
+		{
 			name: "report", summary: "shows results that run or fio wrote as JSON", usage: "FILE [--html=FILE] [--format=FORMAT]",
 			flags: flagsOf(&reportArgs{}), run: runReport,
 		},

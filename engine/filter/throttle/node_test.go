@@ -30,6 +30,9 @@ func TestSuites(t *testing.T) {
 
 // TestSuitesHeldBack runs the suite of queues where requests really wait.
 func TestSuitesHeldBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits")
+	}
 	enginetest.Queue(t, enginetest.QueueConfig{NoLeaf: true, Open: func(t testing.TB, size int64) *engine.Ref {
 		_, child := enginetest.DiskConfig{Size: size, Discard: true, Zero: true}.Open(t)
 		return engine.NewRef(throttle.New(child, group(throttle.Limits{IOPSTotal: 20000, IOPSTotalMax: 20000})), engine.OpenFlags{Write: true, Discard: true})
