@@ -31,6 +31,7 @@ var layers = []struct {
 	{"engine/dma", nil},
 	{"engine/convert", []string{"engine", "engine/dma", "engine/opts"}},
 	{"engine/opts", nil},
+	{"engine/filter/internal/filtertest", []string{"engine", "engine/enginetest/..."}},
 	{"engine/filter/...", []string{"engine", "engine/dma", "engine/opts", "formats/internal/...", "engine/filter/internal/..."}},
 	{"engine", []string{"engine/dma", "engine/opts"}},
 	{"bench/...", []string{"bench/...", "engine", "engine/dma", "engine/opts"}},
@@ -44,7 +45,7 @@ var layers = []struct {
 }
 
 // helpers of tests: nothing but tests imports them.
-var testOnly = []string{"engine/enginetest/...", "nvme/nvmetest", "bench/internal/fiotest"}
+var testOnly = []string{"engine/enginetest/...", "engine/filter/internal/filtertest", "nvme/nvmetest", "bench/internal/fiotest"}
 
 // top are the folders that there may be.
 var top = []string{"bench", "cmd", "docs", "engine", "formats", "nvme", "protocols", "uring", "vfio"}

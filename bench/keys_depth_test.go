@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -69,6 +70,14 @@ func TestCompletions(t *testing.T) {
 	}
 	if got := waited("--hipri", "--direct=1"); got != 0 {
 		t.Errorf("hipri: waited %d times", got)
+	}
+	polls := func(args ...string) bool { // what the leaf is asked for: a ring with IOPOLL, a completion queue without interrupts
+		l := new(leaf)
+		runLeaf(t, l, append(args, "--rw=randread", "--direct=1", "--number_ios=16")...).must(t)
+		return l.configs[0].Poll
+	}
+	if polls() || !polls("--hipri") {
+		t.Errorf("the leaf is asked for polled completions: %v, with hipri %v", polls(), polls("--hipri"))
 	}
 }
 
@@ -135,6 +144,7 @@ func TestMemHugeTakesHugePages(t *testing.T) {
 }
 
 func TestHeapStaysQuietInTheLoop(t *testing.T) {
+	fiotest.Long(t)
 	for _, args := range [][]string{
 		{"--rw=randread", "--iodepth=1"},
 		{"--rw=randrw", "--iodepth=32"},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 	filedriver "github.com/blkbench/blkbench/protocols/file"
@@ -197,6 +198,7 @@ func order(o *outcome) string {
 }
 
 func TestFileServiceTypes(t *testing.T) {
+	fiotest.Long(t)
 	for arg, want := range map[string]string{
 		"roundrobin": "012301230123" + "0123", "roundrobin:2": "0011223300112233", "sequential": "0000111122223333",
 	} {
@@ -305,6 +307,7 @@ func onDisk(t *testing.T) string {
 }
 
 func TestPageCacheKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := onDisk(t)
 	name := filepath.Join(dir, "j.0.0")
 	pages := func(args ...string) uint64 {
@@ -369,6 +372,7 @@ func ringFacts(t *testing.T) string {
 }
 
 func TestRingKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	facts := func(args ...string) (ring string, o *outcome) {
 		look := func(*result.Run) {
@@ -412,6 +416,7 @@ func TestRingKeys(t *testing.T) {
 }
 
 func TestEngines(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	for arg, want := range map[string]string{
 		"io_uring": "io_uring", "libaio": "io_uring", "psync": "psync", "sync": "psync", "pvsync2": "psync",
@@ -495,6 +500,7 @@ func straced(t *testing.T, calls string, args ...string) string {
 }
 
 func TestSystemCallsOfKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	got := straced(t, "sync_file_range,fadvise64,fcntl,pwritev2,fdatasync,fsync", append([]string{"--ioengine=psync"},
 		inDir(dir, "--rw=randwrite", "--size=64k", "--sync_file_range=wait_before,write:8", "--write_hint=short", "--sync=dsync")...)...)
@@ -509,5 +515,50 @@ func TestSystemCallsOfKeys(t *testing.T) {
 	got = straced(t, "fadvise64,fsync,fallocate", inDir(dir, "--rw=read", "--size=128k", "--fadvise_hint=0", "--invalidate=0", "--fallocate=keep")...)
 	if strings.Contains(got, "FADV_") || !strings.Contains(got, "fsync(") {
 		t.Errorf("fadvise_hint=0, create_fsync=1:\n%s", got)
+	}
+	for how, want := range map[string]string{"none": "", "posix": ", 0, 0, 131072) ", "keep": ", FALLOC_FL_KEEP_SIZE, 0, 131072) "} {
+		got = straced(t, "fallocate,fsync", inDir(t.TempDir(), "--rw=write", "--size=128k", "--fallocate="+how)...)
+		if want == "" && strings.Contains(got, "fallocate(") || !strings.Contains(got, want) {
+			t.Errorf("fallocate=%s:\n%s", how, got)
+		}
+	}
+}
+
+func TestDirectoriesAreTakenInTurn(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	runFiles(t, nil, "--name=j", "--directory="+a+":"+b, "--numjobs=2", "--rw=write", "--bs=4k", "--size=8k").must(t)
+	for dir, name := range map[string]string{a: "j.0.0", b: "j.1.0"} {
+		if got := sizes(t, dir); len(got) != 1 || got[name] != 8<<10 {
+			t.Errorf("%s: %v, want %s", dir, got, name)
+		}
+	}
+}
+
+// TestOverwriteLaysOutBeforeWriting writes one block: with overwrite the rest of the file was written before.
+func TestOverwriteLaysOutBeforeWriting(t *testing.T) {
+	blocks := func(args ...string) int64 {
+		dir := t.TempDir()
+		runFiles(t, nil, inDir(dir, append(args, "--rw=write", "--size=1M", "--fallocate=none", "--io_size=4k")...)...).must(t)
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, "j.0.0"), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	if got := blocks(); got > 64<<10>>9 {
+		t.Errorf("%d sectors are there before anything was said about overwriting", got)
+	}
+	if got := blocks("--overwrite=1"); got < 1<<20>>9 {
+		t.Errorf("overwrite=1: %d sectors of 1 MiB are there", got)
+	}
+}
+
+func TestKBBaseSaysWhatKMeans(t *testing.T) {
+	for base, want := range map[string]int64{"1024": 8 << 10, "1000": 8000} {
+		dir := t.TempDir()
+		runFiles(t, nil, "--name=j", "--directory="+dir, "--kb_base="+base, "--rw=write", "--bs=1k", "--size=8k").must(t)
+		if got := sizes(t, dir)["j.0.0"]; got != want {
+			t.Errorf("kb_base=%s: 8k are %d bytes, want %d", base, got, want)
+		}
 	}
 }

@@ -3,10 +3,13 @@ package bench
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"math"
 	"slices"
 	"testing"
 
+	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -65,6 +68,7 @@ func TestTrimWriteTrimsThenWritesEachBlock(t *testing.T) {
 }
 
 func TestRWMixKeepsItsShares(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		args  []string
 		reads float64
@@ -208,6 +212,7 @@ func TestRandomRepeats(t *testing.T) {
 }
 
 func TestRandomDistributions(t *testing.T) {
+	fiotest.Long(t)
 	hits := func(dist string) []int {
 		o := runArgs(t, nil, job("--rw=randread", "--io_size=16M", "--random_distribution="+dist)...).must(t)
 		n := make([]int, 256)
@@ -338,6 +343,7 @@ func TestSyncMakesEachWriteDurable(t *testing.T) {
 }
 
 func TestFsyncAfterSoManyWrites(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		arg  string
 		want int
@@ -355,5 +361,39 @@ func TestFsyncAfterSoManyWrites(t *testing.T) {
 		if isFlush := r.op == engine.OpFlush; isFlush != (i == 3 || i == 7) {
 			t.Errorf("request %d is %v", i, r.op)
 		}
+	}
+}
+
+func TestNumberIOsEndsTheJob(t *testing.T) {
+	l := new(leaf)
+	runLeaf(t, l, "--rw=randread", "--iodepth=8", "--number_ios=37").must(t)
+	if n := l.count(engine.OpRead); n != 37 {
+		t.Errorf("%d reads", n)
+	}
+}
+
+// TestURINamesTheServer opens the server that uri= names, in the place of a file.
+func TestURINamesTheServer(t *testing.T) {
+	type options struct {
+		Host   string `opt:"server.host" help:"server"`
+		Type   string `opt:"server.type" help:"kind of address"`
+		Port   string `opt:"server.port" help:"its port"`
+		Export string `opt:"export" help:"export"`
+	}
+	l, got := &leaf{size: 1 << 20}, options{}
+	reg := engine.NewRegistry(engine.Define(engine.Driver{Name: "nbd", Kind: engine.KindProtocol, Help: "completes at once"},
+		func(_ context.Context, _ *engine.OpenRequest, o *options) (engine.Node, error) {
+			got = *o
+			return l, nil
+		}, func(context.Context, *engine.CreateRequest, *engine.NoOptions) error { return nil }))
+	plan, err := fiojob.ParseArgs([]string{"--name=j", "--ioengine=nbd", "--uri=nbd://storage:10900/disk", "--rw=read", "--bs=4k", "--size=64k"}, fiojob.SystemEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), Config{Env: &engine.Env{Registry: reg}, Plan: plan, Version: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	if got.Host != "storage" || got.Port != "10900" || got.Export != "disk" || l.count(engine.OpRead) != 16 {
+		t.Errorf("opened %+v, %d reads", got, l.count(engine.OpRead))
 	}
 }

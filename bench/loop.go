@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/hist"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -13,9 +14,17 @@ var errLeft = errors.New("requests did not come back after the interruption")
 
 // loop fills, submits and reaps until the source is through, the time is up or somebody stops it; nothing is in flight then.
 func (w *worker) loop() error {
+	w.plain, w.seen = w.isPlain(), 0
+	turn := w.turner()
 	ended := false // the source has no more, or the time is up
 	for {
 		blocked := true
+		if turn != nil && !ended && len(w.batch) == 0 && w.inFlight < w.depth {
+			var err error
+			if ended, err = turn(w.plain); err != nil {
+				return err
+			}
+		}
 		if !ended {
 			var err error
 			if ended, blocked, err = w.fill(); err != nil {
@@ -62,6 +71,12 @@ func (w *worker) fill() (ended, blocked bool, err error) {
 			return false, true, nil
 		}
 		limit = w.pacing.room(w, limit)
+	}
+	if w.plain != nil {
+		if w.fillPlain(w.plain, limit) {
+			return true, true, nil
+		}
+		limit = len(w.batch) // as full as can be
 	}
 	for len(w.batch) < limit && len(w.free) > 0 {
 		m, err := w.makeOne()
@@ -125,8 +140,17 @@ func (w *worker) kickOne(f *file) error {
 		return err
 	}
 	w.handed(w.batch[:n])
-	w.batch = w.batch[:copy(w.batch, w.batch[n:])]
+	w.submitted(n)
 	return nil
+}
+
+// submitted takes the first n requests out of the batch.
+func (w *worker) submitted(n int) {
+	if n == len(w.batch) {
+		w.batch = w.batch[:0]
+		return
+	}
+	w.batch = w.batch[:copy(w.batch, w.batch[n:])]
 }
 
 // kickMany submits a batch that goes to several files, in runs of the same one, and rings once each.
@@ -159,12 +183,20 @@ func (w *worker) kickMany() error {
 		}
 	}
 	w.handed(w.batch[:i])
-	w.batch = w.batch[:copy(w.batch, w.batch[i:])]
+	w.submitted(i)
 	return nil
 }
 
 // handed stamps and counts what was submitted.
 func (w *worker) handed(reqs []*engine.Request) {
+	now := int64(0)
+	if w.traits.stamp {
+		now = w.clock.Now()
+	}
+	w.handedAt(reqs, now)
+}
+
+func (w *worker) handedAt(reqs []*engine.Request, now int64) {
 	if w.pacing.think != nil {
 		w.pacing.think.Issued(len(reqs))
 	}
@@ -172,19 +204,73 @@ func (w *worker) handed(reqs []*engine.Request) {
 		w.iv.submits++
 		w.iv.submit[batchClass(len(reqs))]++
 	}
-	if !w.traits.stamp {
+	if w.traits.stamp {
+		w.stampHanded(reqs, now)
+	}
+}
+
+func (w *worker) stampHanded(reqs []*engine.Request, now int64) {
+	if len(reqs) == 1 {
+		s := &w.slots[reqs[0].User]
+		s.handed = now
+		if h := w.iv.dir[s.dir].slat; h != nil && w.measuring && !s.sync {
+			h.Record(uint64(now - s.made))
+		}
 		return
 	}
-	now := w.clock.Now()
+	var same tally
 	for _, r := range reqs {
 		s := &w.slots[r.User]
 		s.handed = now
-		if !s.sync && w.measuring {
-			if h := w.iv.dir[s.dir].slat; h != nil {
-				h.Record(uint64(now - s.made))
-			}
+		if s.sync || !w.measuring {
+			continue
 		}
+		if same.n == 0 || same.dir != s.dir || same.from != s.made {
+			w.countSlat(&same, now)
+			same = tally{dir: s.dir, from: s.made}
+		}
+		same.n++
 	}
+	w.countSlat(&same, now)
+}
+
+// tally are requests that have direction and stamps in common: they are counted at once.
+type tally struct {
+	dir      fiojob.Dir
+	n, bytes uint64
+	from     int64 // clock ns: slat begins
+	handed   int64 // clat begins
+	planned  int64 // lat begins
+}
+
+func (w *worker) countSlat(t *tally, now int64) {
+	if t.n == 0 {
+		return
+	}
+	if h := w.iv.dir[t.dir].slat; h != nil {
+		recordAll(h, now-t.from, t.n)
+	}
+}
+
+// count counts completed requests.
+func (w *worker) count(t *tally, now int64) {
+	v := &w.iv.dir[t.dir]
+	v.ios += t.n
+	v.bytes += t.bytes
+	if v.clat != nil {
+		recordAll(v.clat, now-t.handed, t.n)
+	}
+	if v.lat != nil {
+		recordAll(v.lat, now-t.planned, t.n)
+	}
+}
+
+func recordAll(h *hist.Hist, ns int64, n uint64) {
+	if n == 1 {
+		h.Record(uint64(ns))
+		return
+	}
+	h.RecordN(uint64(ns), n)
 }
 
 // reap takes completions: what is there at once, else it waits, for as many as iodepth_batch_complete_min says.
@@ -256,6 +342,7 @@ func (w *worker) poll(most int) int {
 
 // wait sleeps until something completes, at most until the next thing that time brings.
 func (w *worker) wait() error {
+	w.seen = 0
 	if w.traits.spin {
 		return nil
 	}
@@ -273,19 +360,38 @@ func (w *worker) wait() error {
 	return f.path.Wait(min(limit, 200*time.Microsecond))
 }
 
-// complete stamps and records finished requests and frees their slots.
+// complete records finished requests and frees their slots. They were seen to be complete together, so that they have one stamp.
 func (w *worker) complete(done []*engine.Request) {
-	now := int64(0)
-	stamp := w.traits.stamp
-	if !stamp {
-		now = w.clock.Now()
-	}
-	for _, r := range done {
-		if stamp {
-			now = w.clock.Now()
+	now := w.clock.Now()
+	w.seen = now
+	if r := done[0]; len(done) == 1 && w.plain != nil && r.Res >= 0 && !w.traits.hooks {
+		w.free = append(w.free, uint32(r.User))
+		if w.measuring {
+			s := &w.slots[r.User]
+			v := &w.iv.dir[s.dir]
+			v.ios++
+			v.bytes += uint64(r.Len)
+			if v.clat != nil {
+				v.clat.Record(uint64(now - s.handed))
+			}
+			if v.lat != nil {
+				v.lat.Record(uint64(now - s.planned))
+			}
 		}
+	} else {
+		w.completeAll(done, now)
+	}
+	if now >= w.nextLook || w.hand.Wanted() {
+		w.look(now)
+	}
+}
+
+func (w *worker) completeAll(done []*engine.Request, now int64) {
+	var same tally
+	for _, r := range done {
 		s := &w.slots[r.User]
 		if r.Res < 0 || s.sync || w.traits.hooks {
+			w.seen = 0
 			counts := w.hooked(r, s, now)
 			if w.kept {
 				w.kept = false
@@ -301,18 +407,17 @@ func (w *worker) complete(done []*engine.Request) {
 		if !w.measuring {
 			continue
 		}
-		v := &w.iv.dir[s.dir]
-		v.ios++
-		v.bytes += uint64(r.Len)
-		if v.clat != nil {
-			v.clat.Record(uint64(now - s.handed))
+		if same.n == 0 || same.dir != s.dir || same.handed != s.handed || same.planned != s.planned {
+			if same.n > 0 {
+				w.count(&same, now)
+			}
+			same = tally{dir: s.dir, handed: s.handed, planned: s.planned}
 		}
-		if v.lat != nil {
-			v.lat.Record(uint64(now - s.planned))
-		}
+		same.n++
+		same.bytes += uint64(r.Len)
 	}
-	if now >= w.nextLook || w.hand.Wanted() {
-		w.look(now)
+	if same.n > 0 {
+		w.count(&same, now)
 	}
 }
 
@@ -349,6 +454,7 @@ func (w *worker) hooked(r *engine.Request, s *slot, now int64) bool {
 
 // look does what time brings: the end of the ramp, of an interval, of the run.
 func (w *worker) look(now int64) {
+	w.seen = 0
 	if !w.measuring && now >= w.rampEnd && w.phase.Load() == phaseRamp {
 		w.beginWindow(now)
 	}

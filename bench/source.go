@@ -29,6 +29,14 @@ type jobSource struct {
 	unit   int64 // the smallest block
 	free   bool  // files have no share of their own: only the total counts
 	last   fiojob.Dir
+	ahead  *ahead // nil where every step depends on what came of the last
+}
+
+// ahead are requests drawn ahead, for a job with one file and one block size whose order nothing disturbs.
+type ahead struct {
+	ops       [64]gen.Op
+	pos, have int
+	size      int64 // of a block
 }
 
 // fileSource is one file's part.
@@ -71,6 +79,9 @@ func newSource(w *worker) (*jobSource, error) {
 	s.budget = ioSize(j, total)
 	s.free = !j.Files.IOSize.IsZero() || (j.RW.Kind.Random() && j.Random.NoMap) ||
 		(j.Time.TimeBased && s.law != nil) || (j.Time.TimeBased && j.Files.Service.Kind == fiojob.ServiceRandom)
+	if s.plain() {
+		s.ahead = &ahead{size: s.unit}
+	}
 	s.rewind()
 	w.expect.Store(s.budget * int64(max(1, j.Time.Loops)))
 	return s, nil
@@ -118,6 +129,44 @@ func (s *jobSource) rewind() {
 		f.f.active = true
 	}
 	s.fresh, s.cur, s.turn = open, 0, 0
+}
+
+// plain reports whether requests may be drawn ahead: nothing but the number and the bytes of those before decides about the next one.
+func (s *jobSource) plain() bool {
+	j := s.job
+	if len(s.files) != 1 || j.Files.FillDevice || j.Block.Unaligned || j.Block.SeqRand {
+		return false
+	}
+	for d := range j.Block.Size {
+		b := &j.Block.Size[d]
+		if j.RW.Kind.Uses(fiojob.Dir(d)) && (!b.Fixed() || len(b.Split) > 0 || b.Min != s.unit) {
+			return false
+		}
+	}
+	return true
+}
+
+// drawAhead makes the next requests of a plain job; false when it has done its share. They are taken as made.
+func (s *jobSource) drawAhead() bool {
+	fs := s.pick()
+	if fs == nil {
+		return false
+	}
+	a := s.ahead
+	n := min(int64(len(a.ops)), (fs.left-s.unit)/a.size+1, (s.left-1)/a.size+1)
+	if most := s.job.Files.NumberIOs; most > 0 {
+		n = min(n, most-s.ios)
+	}
+	a.pos, a.have = 0, int(n)
+	fs.gen.Fill(a.ops[:n])
+	whole := int64(0)
+	for i := range a.ops[:n] {
+		whole += int64(a.ops[i].Len)
+	}
+	s.ios += n
+	s.left -= whole
+	fs.left -= whole
+	return true
 }
 
 // next is the next step; false when the job has done its share.
@@ -188,6 +237,9 @@ func (s *jobSource) again() bool {
 	}
 	for _, f := range s.files {
 		f.gen.Reset()
+	}
+	if s.ahead != nil {
+		s.ahead.pos, s.ahead.have = 0, 0
 	}
 	s.rewind()
 	return true

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,30 @@ func (w *worker) open(name string) (*engine.Ref, error) {
 	}
 	flags := openFlags(j)
 	flags.Write = flags.Write || (w.replay != nil && w.replay.writes)
-	return w.run.cfg.Env.Open(w.ctx, t, flags)
+	ref, err := w.run.cfg.Env.Open(w.ctx, t, flags)
+	limits := w.run.cfg.Plan.Run.Throttle
+	if err != nil || limits == "" {
+		return ref, err
+	}
+	limited, err := throttled(w.ctx, w.run.cfg.Env, ref, limits)
+	if err != nil {
+		return nil, errors.Join(err, ref.Close())
+	}
+	return limited, nil
+}
+
+// throttled puts limits over a target. All targets of a run are in one group, unless the limits name another.
+func throttled(ctx context.Context, env *engine.Env, ref *engine.Ref, limits string) (*engine.Ref, error) {
+	t, err := opts.ParseKeyval(limits)
+	if err != nil {
+		return nil, fmt.Errorf("--throttle: %w", err)
+	}
+	if !t.Has("throttle-group") && !t.Has("group") {
+		if err := t.Set("throttle-group", "run"); err != nil {
+			return nil, err
+		}
+	}
+	return env.Wrap(ctx, "throttle", t, ref)
 }
 
 func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
@@ -42,6 +66,9 @@ func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
 		return opts.ParseName(name)
 	}
 	t := opts.NewTree()
+	if j.Engine.Kind == fiojob.EngineUringCmd {
+		return t, errors.Join(t.Set("driver", "io_uring_cmd"), t.Set("filename", name))
+	}
 	if err := errors.Join(t.Set("driver", "file"), t.Set("filename", name), t.Set("locking", "off")); err != nil {
 		return nil, err
 	}
@@ -65,8 +92,6 @@ func openFlags(j *fiojob.Job) engine.OpenFlags {
 		f.Leaf.Engine = "psync"
 	case fiojob.EngineUring:
 		f.Leaf.Engine = "io_uring"
-	case fiojob.EngineUringCmd:
-		f.Leaf.Engine = "io_uring_cmd"
 	default:
 	}
 	return f

@@ -27,18 +27,19 @@ type worker struct {
 	clock *clock.Clock
 	ctx   context.Context
 
-	layout *layout.Layout
-	replay *replay // nil without read_iolog
-	files  []*file
-	busy   []*file // those with requests in flight
-	arena  *dma.Arena
-	slab   []engine.Request
-	slots  []slot
-	free   []uint32
-	batch  []*engine.Request
-	done   []*engine.Request
-	stride int64
-	poller *engine.Poller
+	layout     *layout.Layout
+	replay     *replay // nil without read_iolog
+	files      []*file
+	busy       []*file // those with requests in flight
+	arena      *dma.Arena
+	sharedBufs bool // a target wants its arena Shared
+	slab       []engine.Request
+	slots      []slot
+	free       []uint32
+	batch      []*engine.Request
+	done       []*engine.Request
+	stride     int64
+	poller     *engine.Poller
 
 	traits   traits
 	inFlight int
@@ -50,12 +51,15 @@ type worker struct {
 	hasStep bool
 
 	src    source
+	plain  *jobSource // src, in a loop that needs nothing of what other jobs do per request
 	filler filler
 	check  *checking
-	kept   bool // the request being completed is still in use
+	seen   int64 // the stamp of the last completions, while nothing has been done since but to count them; else 0
+	kept   bool  // the request being completed is still in use
 	tracer tracer
 	pacing pacing
 
+	spans     spans // latencies that are not in iv yet; none outside ones
 	iv        *interval
 	hand      hist.Handover[interval]
 	sum       [3]dirCount // since the window began
@@ -216,7 +220,7 @@ func (w *worker) allocate() error {
 	if huge {
 		size = max(size, dma.HugePageSize)
 	}
-	arena, err := dma.New(dma.Config{Size: size, NoHuge: !huge && size < dma.HugePageSize})
+	arena, err := dma.New(dma.Config{Size: size, NoHuge: !huge && size < dma.HugePageSize, Shared: w.sharedBufs})
 	if err != nil {
 		return fmt.Errorf("%s: buffers: %w", j.Name, err)
 	}

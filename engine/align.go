@@ -133,12 +133,18 @@ func (r *Ref) readEnds(ctx context.Context, b []byte, start, off, last, size int
 		return r.readFitting(ctx, block, at)
 	}
 	if off != start || last < start+align {
+		r.Event(EventPwritevRMWHead)
 		if err := fill(start); err != nil {
 			return err
 		}
+		r.Event(EventPwritevRMWAfterHead)
 	}
 	if last != end && end-align > start {
-		return fill(end - align)
+		r.Event(EventPwritevRMWTail)
+		if err := fill(end - align); err != nil {
+			return err
+		}
+		r.Event(EventPwritevRMWAfterTail)
 	}
 	return nil
 }

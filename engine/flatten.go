@@ -9,8 +9,9 @@ import (
 type plan struct {
 	stages []stage
 	leaves []*leaf
-	simple bool // no admission and no observation: a request that is one piece needs no walk
-	graced bool // mappings, exchanges or read-modify-writes are at stake: take part in grace periods
+	lone   *leaf // the only stage, when that is a leaf
+	simple bool  // no admission and no observation: a request that is one piece needs no walk
+	graced bool  // mappings, exchanges or read-modify-writes are at stake: take part in grace periods
 }
 
 type stageKind uint8
@@ -41,6 +42,7 @@ type stage struct {
 	leaf     *leaf
 	mapper   Mapper
 	filter   Stage
+	again    Regulator // filter: its Admit, where that has to choose
 	ref      *Ref
 }
 
@@ -114,6 +116,9 @@ func (p *Path) flatten() error {
 		return err
 	}
 	p.graced = len(p.stages) > 1 || (len(p.leaves) == 1 && p.leaves[0].mask != 0)
+	if p.lone = nil; p.simple && p.stages[0].kind == stageLeaf {
+		p.lone = p.stages[0].leaf
+	}
 	p.gen = gen
 	return nil
 }
@@ -174,6 +179,9 @@ func (f *flattener) add(ref *Ref, depth int, belowMap bool) (int32, error) {
 }
 
 func (f *flattener) addMapper(at int32, n Mapper, depth int) error {
+	if watched(n) {
+		return nil // what it maps would go past the filter that counts its steps
+	}
 	var children []int32
 	for _, c := range n.Children() {
 		below := int32(-1)
@@ -210,6 +218,7 @@ func (f *flattener) addFilter(at int32, n Stager, depth int) error {
 			return Errf(ErrUnsupported, "more than 8 throttles and delays in one graph")
 		}
 		st.admitBit = 1 << f.admits
+		st.again, _ = part.Admit.(Regulator)
 		f.admits++
 	}
 	if part.Admit != nil || part.Observe != nil {

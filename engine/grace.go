@@ -15,7 +15,7 @@ import (
 // The domain counts barriers in seq. Defer adds one and waits until each member has passed it. Everything below rests on Go's atomics
 // being sequentially consistent.
 //
-//   - A Path has two gates. The leaf gate counts its requests at the leaves. The map gate counts what else still uses a look-up: requests
+//   - A Path has two gates. The leaf gate counts its requests at the leaves. The map gate counts what else still uses a look-up: reads
 //     that passed a mapper and then took the slow lane. A gate shows one word: the barrier it has passed, and whether it is busy; an
 //     idle gate holds nobody up.
 //   - The leaf gate goes busy before the first look-up. Of the two pairs (driver: unpublish, load word) and (Path: store word, look up)
@@ -33,7 +33,10 @@ import (
 //     a call that sees the colour of before a flip is waited for.
 //
 // The gates are apart because of SyncPaths, by which a blocking call waits for fast writes: it asks for leaf gates only. The call may
-// itself be a request that a Path counts in its map gate, and would wait for itself. For the same reason a Path that sleeps with nothing
+// itself be a request that a Path counts in its map gate, and would wait for itself. So a write may use a look-up at a leaf only. One that
+// passed a mapper and that no leaf takes (its place is not aligned, lies past the end, is locked, must be durable; a deeper mapper says
+// nothing) begins again at the blocking methods of the first mapper, whose driver keeps its own calls apart from the verbs that call
+// SyncPaths. For the same reason a Path that sleeps with nothing
 // at its leaves leaves its leaf gate: the request that would wake it may be the one that waits for it.
 //
 // Deferred work runs on a goroutine of the domain, never on a Path's thread or under a driver's lock; it may call SyncPaths and

@@ -73,6 +73,16 @@ type Admitter interface {
 	Admit(op Op, n int64, now int64) (at int64)
 }
 
+// Regulator is an Admitter that has to choose: which of several waiting members goes first is not known when a request comes. A time after
+// now from Admit or Again means: wait, and ask by Again when that time has come; nothing is charged before the answer is "at once". A request
+// that ends without having been let through is taken back by Withdraw. From the Path's thread too; it does not allocate, and takes no lock
+// that anybody holds for longer than a few dozen nanoseconds.
+type Regulator interface {
+	Admitter
+	Again(op Op, n int64, now int64) (at int64)
+	Withdraw(op Op, n int64)
+}
+
 // Transformer changes data between this layer and its child, length for length: encryption. off is in this layer. Unit is the
 // granule in bytes; requests that are not whole units take the slow lane.
 type Transformer interface {

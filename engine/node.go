@@ -1,6 +1,10 @@
 package engine
 
-import "context"
+import (
+	"context"
+
+	"github.com/blkbench/blkbench/engine/opts"
+)
 
 // Node is one layer of a graph: a protocol's file or device, an image format over it, or a filter. Data calls are all-or-error: on an
 // error the content of p, or of the range written, is undefined between old and new. All methods may be called from many goroutines at
@@ -63,6 +67,8 @@ const (
 	CapBlockDevice
 	// CapVolatile means: nothing survives the process (mem, null).
 	CapVolatile
+	// CapSharedBuffers means: another process moves the data, so the polled plane's arenas have to be Shared ones ([dma.Config]).
+	CapSharedBuffers
 )
 
 // Has reports whether all of want are there.
@@ -153,6 +159,11 @@ type Resizer interface {
 	Resize(ctx context.Context, size int64, o ResizeOptions) error
 }
 
+// AllocatedSizer knows how many bytes of storage it takes, which is less than its size where it has holes. Ask by [Ref.AllocatedSize].
+type AllocatedSizer interface {
+	AllocatedSize(ctx context.Context) (int64, error)
+}
+
 // CompressedWriter stores one allocation unit compressed; p is a whole cluster, or the tail of the image.
 type CompressedWriter interface {
 	WriteCompressed(ctx context.Context, p []byte, off int64) error
@@ -194,6 +205,61 @@ type Snapshotter interface {
 	ApplySnapshot(ctx context.Context, idOrName string) error
 	// OpenSnapshot makes the node read the snapshot's content from now on; read-only nodes only.
 	OpenSnapshot(ctx context.Context, idOrName string) error
+}
+
+// Bitmap describes a persistent dirty bitmap.
+type Bitmap struct {
+	Name         string
+	Granularity  int64 // bytes
+	Enabled      bool  // it records writes
+	Inconsistent bool  // it was not saved properly: it can only be removed
+}
+
+// Bitmapper has persistent dirty bitmaps. A name that is not there is ErrNotFound, one that is taken ErrExist.
+type Bitmapper interface {
+	Size() int64
+	Bitmaps() []Bitmap
+	// AddBitmap makes an empty bitmap; granularity is in bytes, a power of two, 0 for the format's choice.
+	AddBitmap(ctx context.Context, name string, granularity int64, disabled bool) error
+	RemoveBitmap(ctx context.Context, name string) error
+	ClearBitmap(ctx context.Context, name string) error
+	EnableBitmap(ctx context.Context, name string) error
+	DisableBitmap(ctx context.Context, name string) error
+	// MergeBitmap adds what a bitmap of src, which may be this image, has set.
+	MergeBitmap(ctx context.Context, name string, src Bitmapper, srcName string) error
+	// DirtyRanges calls f for every range of guest bytes that a bitmap has set, in order.
+	DirtyRanges(ctx context.Context, name string, f func(off, n int64) error) error
+}
+
+// MeasureRequest asks how large the file of a new image would be.
+type MeasureRequest struct {
+	Opts *opts.Tree // create options, without size
+	Size int64      // bytes
+	// Data counts the guest bytes in those units of the given size that hold data, whole units; nil where there is no source and
+	// nothing is data.
+	Data func(ctx context.Context, unit int64) (int64, error)
+	// Source has bitmaps that are copied; nil where there is none.
+	Source Bitmapper
+}
+
+// Measurement is what comes of it, in bytes.
+type Measurement struct {
+	Required, FullyAllocated int64
+	Bitmaps                  int64 // of the source's bitmaps; -1 where the format or the source has none
+}
+
+// Description is what `info` prints of an image beside its size: it may change while the image is open.
+type Description struct {
+	ClusterSize int64 // bytes; 0 where there is none
+	Encrypted   bool
+	Dirty       bool // it was not closed properly
+	// Specific is the format's own part: a struct whose JSON has the names of `qemu-img info --output=json`; nil where there is none.
+	Specific any
+}
+
+// Describer describes itself for `info`.
+type Describer interface {
+	Describe() Description
 }
 
 // Checker verifies and repairs metadata.

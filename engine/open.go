@@ -25,6 +25,18 @@ type OpenRequest struct {
 	// Create: the file is made by a driver's create step; it may be empty and is not probed.
 	Create bool
 	depth  int
+	child  *Ref // of Wrap: the child under "file"
+	// opened is the file that a reference from inside an image has led to; nil where names are opened by the drivers.
+	opened *openedFile
+}
+
+// Opened returns the file that was opened already under a name: what a reference from inside an image leads to is checked and opened in
+// one step, so that nobody can put something else under the name in between. The driver duplicates the descriptor. nil: open the name.
+func (r *OpenRequest) Opened(filename string) *os.File {
+	if r.opened != nil && r.opened.name == filename {
+		return r.opened.file
+	}
+	return nil
 }
 
 // Role says what a child is to its parent: it decides permissions, caching and probing.
@@ -80,6 +92,12 @@ func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, f
 	if isJSONName(name) {
 		r.Filename = ""
 	}
+	return e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) { return e.openFormat(ctx, r, name, format) })
+}
+
+// openFormat opens a node of a format, which is probed where it is empty.
+func (e *Env) openFormat(ctx context.Context, r *OpenRequest, name, format string) (*Ref, error) {
+	t := r.Opts
 	d, err := e.driverOf(t)
 	if err != nil {
 		return nil, openError(name, err)
@@ -136,8 +154,13 @@ func (e *Env) driverOf(t *opts.Tree) (*Driver, error) {
 	return e.Registry.Lookup(name)
 }
 
-// open opens the node of a request.
+// open opens the node of a request, and what its options put around it.
 func (e *Env) open(ctx context.Context, r *OpenRequest) (*Ref, error) {
+	return e.around(ctx, r, e.openNode)
+}
+
+// openNode opens the node of a request.
+func (e *Env) openNode(ctx context.Context, r *OpenRequest) (*Ref, error) {
 	if r.depth > maxDepth {
 		return nil, Errf(ErrUnsupported, "graph deeper than %d layers", maxDepth)
 	}
@@ -263,7 +286,7 @@ func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
 	probe := inner.Clone()
 	pf := r.Flags
 	pf.Write, pf.ForceShare = false, true
-	ref, err := e.open(ctx, &OpenRequest{Env: e, Opts: probe, Flags: pf, Perm: 0, Shared: PermAll, Filename: r.Filename, IsFormat: true, depth: r.depth + 1})
+	ref, err := e.open(ctx, &OpenRequest{Env: e, Opts: probe, Flags: pf, Perm: 0, Shared: PermAll, Filename: r.Filename, IsFormat: true, depth: r.depth + 1, opened: r.opened})
 	if err != nil {
 		return nil, err
 	}
@@ -298,6 +321,11 @@ func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
 // Child opens the child under key of the node's options; nil when the key is absent. A string is a node-name, or a name as a user
 // writes it.
 func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, error) {
+	if r.child != nil && key == "file" {
+		c := r.child.Clone(r.childFlags(role))
+		c.format = r.IsFormat
+		return c, nil
+	}
 	v, ok := r.Opts.Take(key)
 	if !ok {
 		return nil, nil
@@ -366,6 +394,9 @@ func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
 	case RoleFiltered:
 		c.IsFormat = r.IsFormat
 	}
+	if role == RoleStorage || role == RoleFiltered {
+		c.opened = r.opened
+	}
 	return c
 }
 
@@ -374,16 +405,34 @@ func (p Perm) has(q Perm) bool { return p&q == q }
 // Reference opens what an image refers to: a backing file, a data file, an extent. name is as the image has it; format may be empty, and is
 // then probed. The user's policy decides whether it is followed.
 func (r *OpenRequest) Reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
-	full, err := r.Env.resolveReference(r.Filename, name)
+	ref, err := r.reference(ctx, role, name, format)
+	if err != nil && role == RoleBacking {
+		err = &BackingError{err}
+	}
+	return ref, err
+}
+
+// BackingError says that it was the backing file, or something below it, that could not be opened.
+type BackingError struct{ Err error }
+
+// Error begins as QEMU's message does.
+func (e *BackingError) Error() string { return "Could not open backing file: " + e.Err.Error() }
+
+// Unwrap gives the error of the backing file.
+func (e *BackingError) Unwrap() error { return e.Err }
+
+func (r *OpenRequest) reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
+	c := r.childRequest(nil, role)
+	full, opened, err := r.resolveReference(name, c.Flags)
 	if err != nil {
 		return nil, err
 	}
+	defer opened.close()
 	t, err := opts.ParseName(full)
 	if err != nil {
 		return nil, openError(full, err)
 	}
-	c := r.childRequest(t, role)
-	c.Filename = full
+	c.Opts, c.Filename, c.opened = t, full, opened
 	d, err := r.Env.driverOf(t)
 	if err != nil {
 		return nil, openError(full, err)
@@ -404,24 +453,6 @@ func (r *OpenRequest) Reference(ctx context.Context, role Role, name, format str
 	return r.Env.open(ctx, c)
 }
 
-// resolveReference applies the policy to a name that an image has inside and makes it absolute or relative to the image.
-func (e *Env) resolveReference(base, name string) (string, error) {
-	isPath := !isJSONName(name) && !hasProtocol(name)
-	switch e.References {
-	case ReferencesNone:
-		return "", Errf(ErrPermission, "the image refers to '%s', which is not followed: allow it by --references=folder or --references=allow", name)
-	case ReferencesFolder:
-		if !isPath {
-			return "", Errf(ErrPermission, "the image refers to '%s', which is no plain file name: allow it by --references=allow", name)
-		}
-		if err := insideFolder(base, name); err != nil {
-			return "", err
-		}
-	case ReferencesAllow:
-	}
-	return ResolveName(base, name), nil
-}
-
 // ResolveName makes a name relative to the image that mentions it, as image formats mean it.
 func ResolveName(base, name string) string {
 	if base == "" || filepath.IsAbs(name) || isJSONName(name) || hasProtocol(name) {
@@ -437,31 +468,3 @@ func ResolveName(base, name string) string {
 }
 
 func hasProtocol(name string) bool { return opts.HasProtocol(name) }
-
-// insideFolder opens the reference below the image's folder, following no link out of it, and wants a regular file.
-func insideFolder(base, name string) error {
-	dir := filepath.Dir(base)
-	rel := name
-	if filepath.IsAbs(name) {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return err
-		}
-		if rel, err = filepath.Rel(abs, name); err != nil {
-			return Errf(ErrPermission, "the image refers to '%s' outside its folder: allow it by --references=allow", name)
-		}
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	st, err := root.Stat(rel)
-	if err != nil {
-		return Errf(ErrPermission, "the image refers to '%s', which is not a file in its folder (%v): allow it by --references=allow", name, err)
-	}
-	if !st.Mode().IsRegular() {
-		return Errf(ErrPermission, "the image refers to '%s', which is not a regular file: allow it by --references=allow", name)
-	}
-	return nil
-}

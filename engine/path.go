@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,9 @@ import (
 // zero runs in place; what a mapper cannot answer, and what does not fit the leaf's alignment, takes the slow lane. A request that
 // breaks into pieces keeps a cursor and goes on from Poll.
 //
-// It belongs to the thread that opened it, like every Queue.
+// It belongs to the thread that opened it, like every Queue. A thread that has several polls each of them that has requests in flight:
+// they share rings, but completions wait in the leaf's queue until its own Path is polled, and a Path that is not keeps what it uses from
+// being exchanged or freed (see grace.go).
 type Path struct {
 	plan
 	gen    uint64 // of the graphs when it was flattened
@@ -33,8 +36,8 @@ type Path struct {
 	free      []*Request
 	stalled   fifo // walks that found no piece free
 	timers    timerHeap
-	ready     readyRing // completed, not yet polled
-	inFlight  int       // the caller's requests
+	ready     DoneRing // completed, not yet polled
+	inFlight  int      // the caller's requests
 
 	domain     *Domain
 	member     *member
@@ -136,7 +139,7 @@ func (p *Path) makeSlabs() {
 	}
 	p.stalled = newFIFO(depth)
 	p.timers.items = make([]timer, 0, depth)
-	p.ready = newReadyRing(depth)
+	p.ready = NewDoneRing(depth)
 }
 
 // Stats returns the counters.
@@ -145,8 +148,28 @@ func (p *Path) Stats() PathStats { return p.stats }
 // InFlight returns how many of the caller's requests are under way.
 func (p *Path) InFlight() int { return p.inFlight }
 
+// Describe says which way the leaves' requests go, and what of the configuration is not to be had and why; see [DescribedQueue].
+func (p *Path) Describe() (traits, notes []string) {
+	for _, l := range p.leaves {
+		q, ok := l.q.(DescribedQueue)
+		if !ok {
+			continue
+		}
+		for _, t := range q.Traits() {
+			if !slices.Contains(traits, t) {
+				traits = append(traits, t)
+			}
+		}
+		notes = append(notes, q.Notes()...)
+	}
+	return traits, notes
+}
+
 // Kick starts what was submitted: one doorbell or system call per leaf.
 func (p *Path) Kick() error {
+	if l := p.lone; l != nil && len(l.batch) == 0 {
+		return l.q.Kick()
+	}
 	var first error
 	for _, l := range p.leaves {
 		p.push(l)
@@ -172,7 +195,7 @@ func (p *Path) push(l *leaf) {
 
 // Wait returns when Poll may have something, at the latest after limit. With nothing in flight and no limit it returns at once.
 func (p *Path) Wait(limit time.Duration) error {
-	if !p.ready.empty() || p.lane.pending() || (!p.stalled.empty() && len(p.free) > 0) || (p.inFlight == 0 && limit < 0) {
+	if !p.ready.Empty() || p.lane.pending() || (!p.stalled.empty() && len(p.free) > 0) || (p.inFlight == 0 && limit < 0) {
 		return p.Kick()
 	}
 	if t, ok := p.timers.first(); ok {
@@ -259,35 +282,4 @@ func (p *Path) Close() error {
 	}
 	p.retired.Wait()
 	return errors.Join(err, p.retireErr.get(), p.root.Close())
-}
-
-// readyRing holds finished requests until they are polled; it never holds more than Depth.
-type readyRing struct {
-	items      []*Request // a power of two
-	head, tail uint32
-}
-
-func newReadyRing(n int) readyRing {
-	size := 1
-	for size < n {
-		size *= 2
-	}
-	return readyRing{items: make([]*Request, size)}
-}
-
-func (q *readyRing) empty() bool { return q.head == q.tail }
-
-func (q *readyRing) push(r *Request) {
-	q.items[int(q.tail)&(len(q.items)-1)] = r
-	q.tail++
-}
-
-func (q *readyRing) pop(done []*Request) int {
-	n := 0
-	for n < len(done) && q.head != q.tail {
-		done[n] = q.items[int(q.head)&(len(q.items)-1)]
-		q.head++
-		n++
-	}
-	return n
 }

@@ -14,24 +14,29 @@ func (p *Path) Poll(done []*Request) int {
 	if p.graced && !p.leaf.busy {
 		p.goBusy()
 	}
-	n := p.ready.pop(done)
+	n := 0
+	if !p.ready.Empty() {
+		n = p.ready.Pop(done)
+	}
 	if p.timers.len() > 0 {
 		p.wakeTimers()
 	}
 	for _, l := range p.leaves {
 		n = p.pollLeaf(l, done, n)
 	}
-	if p.lane.pending() {
+	if !p.lane.idle() && p.lane.pending() {
 		p.pollLane()
 	}
 	for !p.stalled.empty() && len(p.free) > 0 {
 		p.resume(p.stalled.pop())
 	}
 	for _, l := range p.leaves {
-		p.push(l)
+		if len(l.batch) > 0 {
+			p.push(l)
+		}
 	}
-	if !p.ready.empty() {
-		n += p.ready.pop(done[n:])
+	if !p.ready.Empty() {
+		n += p.ready.Pop(done[n:])
 	}
 	p.inFlight -= n
 	if p.graced {
@@ -53,23 +58,32 @@ func (p *Path) pollLeaf(l *leaf, done []*Request, n int) int {
 		}
 		k := l.q.Poll(room)
 		kept := 0
-		for _, r := range room[:k] {
-			if r.lane&(lanePiece|laneShort|laneFUA) == 0 && r.Res == int32(r.Len) && r.Op != OpFlush {
-				p.leaf.n[r.lane&laneColour]--
-				if r.lane&laneMoved != 0 {
-					r.Off = r.savedOff
-				}
-			} else if !p.leafDone(l, r) {
-				continue
-			}
-			room[kept] = r
+		for kept < k && p.whole(room[kept]) {
 			kept++
+		}
+		for _, r := range room[kept:k] {
+			if p.whole(r) || p.leafDone(l, r) {
+				room[kept] = r
+				kept++
+			}
 		}
 		n += kept
 		if k < len(room) {
 			return n
 		}
 	}
+}
+
+// whole takes a request of the caller's back that went to the leaf in one piece and succeeded; false for all others.
+func (p *Path) whole(r *Request) bool {
+	if r.lane&(lanePiece|laneShort|laneFUA) != 0 || r.Res != int32(r.Len) || r.Op == OpFlush {
+		return false
+	}
+	p.leaf.n[r.lane&laneColour]--
+	if r.lane&laneMoved != 0 {
+		r.Off = r.savedOff
+	}
+	return true
 }
 
 // leafDone handles everything at a leaf but whole requests that succeeded, and reports whether the caller's request is complete.
@@ -180,7 +194,7 @@ func (p *Path) pollLane() {
 		if r.lane&lanePiece != 0 {
 			p.endPiece(r)
 		} else {
-			p.ready.push(r)
+			p.ready.Push(r)
 		}
 		r = next
 	}
@@ -214,12 +228,15 @@ func (p *Path) endWalk(i uint32) {
 		r.Res = 0
 	}
 	if !p.simple {
+		if w.asked != 0 {
+			p.withdraw(w)
+		}
 		p.observe(w, r)
 	}
 	w.req, w.err = nil, nil
 	p.freeWalks = append(p.freeWalks, i)
 	r.walk = 0
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // observe tells the filters above the first mapper that the request passed; those whose blocking methods were called know already. Below

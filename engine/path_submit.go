@@ -12,6 +12,7 @@ type walk struct {
 	started  int64
 	credit   int64 // bytes that an admitter below a mapper has let through and that are not used yet
 	admitted uint8 // stages that have let the whole request through
+	asked    uint8 // stages that want to be asked again
 	parked   bool  // among the timers, or stalled
 }
 
@@ -32,21 +33,20 @@ func (p *Path) Submit(reqs []*Request) int {
 		if p.inFlight > 0 {
 			return 0
 		}
-		if err := p.regenerate(); err != nil {
+		if err := p.flattenAnew(); err != nil {
 			return p.failAll(reqs, err)
-		}
-		switch {
-		case !p.graced:
-			p.goIdle()
-		case !p.leaf.busy:
-			p.goBusy()
 		}
 	}
 	p.inFlight += len(reqs)
 	size := p.root.st.node.Size()
-	for _, r := range reqs {
-		r.lane, r.walk, r.tries = 0, 0, 0
-		r.reset()
+	rest := reqs
+	if l := p.lone; l != nil && len(l.batch) == 0 {
+		if rest = reqs[p.submitReads(l, reqs, size):]; len(rest) == 0 {
+			return len(reqs)
+		}
+	}
+	for _, r := range rest {
+		r.begin(0)
 		p.submit(r, size)
 	}
 	for _, l := range p.leaves {
@@ -55,12 +55,56 @@ func (p *Path) Submit(reqs []*Request) int {
 	return len(reqs)
 }
 
+// flattenAnew follows a change of the graph, with nothing in flight.
+func (p *Path) flattenAnew() error {
+	if err := p.regenerate(); err != nil {
+		return err
+	}
+	switch {
+	case !p.graced:
+		p.goIdle()
+	case !p.leaf.busy:
+		p.goBusy()
+	}
+	return nil
+}
+
+// begin forgets what an earlier use of a request has left.
+func (r *Request) begin(lane uint8) {
+	r.lane, r.walk, r.tries = lane, 0, 0
+	r.reset()
+}
+
+// submitReads is what submit does, for the reads at the head of a batch when the graph is one leaf: they go to its queue as they are,
+// without being copied. It returns how many it dealt with.
+func (p *Path) submitReads(l *leaf, reqs []*Request, size int64) int {
+	n := 0
+	for _, r := range reqs {
+		length := int64(r.Len)
+		if r.Op != OpRead || length == 0 || r.Off < 0 || r.Off > size-length ||
+			(uint64(r.Off)|uint64(r.Len))&l.mask|r.Buf.Offset()&l.memMask != 0 || r.Len > l.maxIO {
+			break
+		}
+		r.begin(p.leaf.colour)
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	p.stats.Direct += uint64(n)
+	p.leaf.n[p.leaf.colour&1] += int32(n)
+	if taken := l.q.Submit(reqs[:n]); taken < n {
+		l.batch = append(l.batch, reqs[taken:n]...)
+	}
+	return n
+}
+
 func (p *Path) failAll(reqs []*Request, err error) int {
 	p.inFlight += len(reqs)
 	for _, r := range reqs {
 		r.lane, r.walk = 0, 0
 		r.Fail(err)
-		p.ready.push(r)
+		p.ready.Push(r)
 	}
 	return len(reqs)
 }
@@ -123,8 +167,8 @@ func (p *Path) submit(r *Request, size int64) {
 		}
 		break
 	}
-	// The blocking methods of this stage's node do it.
-	if off == r.Off && flags == r.Flags {
+	// The blocking methods of this stage's node do it, or for a write those of the first mapper's, which the walk knows.
+	if off == r.Off && flags == r.Flags && (r.Op == OpRead || !st.belowMap) {
 		p.slow(r, st)
 		return
 	}
@@ -136,7 +180,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 	n, root := int64(r.Len), &p.stages[0]
 	if r.Op > OpNop {
 		r.Fail(p.root.wrap("request", r.Off, n, Errf(ErrUnsupported, "operation %d", r.Op)))
-		p.ready.push(r)
+		p.ready.Push(r)
 		return
 	}
 	if r.Op != OpFlush && r.Op != OpNop {
@@ -149,7 +193,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 				p.slow(r, root)
 				return
 			}
-			p.ready.push(r)
+			p.ready.Push(r)
 			return
 		}
 	}
@@ -170,7 +214,7 @@ func (p *Path) submitOther(r *Request, size int64) {
 		p.stats.Direct++
 		p.toLeaf(st.leaf, r)
 	case r.Op == OpNop:
-		p.ready.push(r)
+		p.ready.Push(r)
 	case off == r.Off || r.Op == OpFlush:
 		p.slow(r, st)
 	default:
@@ -185,14 +229,14 @@ func (p *Path) pastEnd(r *Request, size int64) {
 		return
 	}
 	r.Fail(p.root.wrap(r.Op.String(), r.Off, int64(r.Len), Errf(ErrRange, "the end is at %#x", size)))
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // zeroWhole completes a read of zeroes in place.
 func (p *Path) zeroWhole(r *Request) {
 	p.stats.Zeroed++
 	p.zero(r, r.Buf, r.Len)
-	p.ready.push(r)
+	p.ready.Push(r)
 }
 
 // zero fills a buffer with zeroes and sets the result.
@@ -310,6 +354,9 @@ func (p *Path) step(i uint32, w *walk, r *Request) bool {
 			run.off += st.filter.Shift
 			st = &p.stages[st.next]
 		case stageMap:
+			if !st.belowMap {
+				run.top, run.topOff, run.topFlags = st, run.off, run.flags
+			}
 			m, ok := st.mapper.Map(r.Op, run.off, run.n)
 			if ok {
 				ok = m.Len > 0 && int(m.Child) < len(st.children) && (m.Kind == MapData || r.Op == OpRead)
@@ -345,14 +392,21 @@ type run struct {
 	off, n   int64
 	flags    WriteFlags
 	credited bool // uses an admitter's credit
+
+	// The first mapper it came to, and what it was there.
+	top      *stage
+	topOff   int64
+	topFlags WriteFlags
 }
 
 // admit asks a filter's admitter: once per request above the mappers, once per run below one, where what is let through is kept as
-// credit, since a deeper mapper may cut the run.
+// credit, since a deeper mapper may cut the run. A regulator that holds a request back is asked again.
 func (p *Path) admit(st *stage, w *walk, op Op, n int64) (int64, bool) {
 	switch {
 	case st.filter.Admit == nil:
 		return 0, false
+	case w.asked&st.admitBit != 0:
+		return p.admitAgain(st, w, op, n)
 	case st.belowMap:
 		if w.credit > 0 {
 			return 0, false
@@ -364,7 +418,35 @@ func (p *Path) admit(st *stage, w *walk, op Op, n int64) (int64, bool) {
 	w.admitted |= st.admitBit
 	now := Now()
 	at := st.filter.Admit.Admit(op, n, now)
+	if at > now && st.again != nil {
+		w.asked |= st.admitBit
+	}
 	return at, at > now
+}
+
+func (p *Path) admitAgain(st *stage, w *walk, op Op, n int64) (int64, bool) {
+	if st.belowMap {
+		n = w.credit // what was asked for
+	}
+	now := Now()
+	at := st.again.Again(op, n, now)
+	if at <= now {
+		w.asked &^= st.admitBit
+	}
+	return at, at > now
+}
+
+// withdraw tells the regulators that a walk was held back by and will not ask again.
+func (p *Path) withdraw(w *walk) {
+	for i := range p.stages {
+		if st := &p.stages[i]; st.again != nil && w.asked&st.admitBit != 0 {
+			n := int64(w.req.Len)
+			if st.belowMap {
+				n = w.credit
+			}
+			st.again.Withdraw(w.req.Op, n)
+		}
+	}
 }
 
 // take moves a walk on over a run.
@@ -394,12 +476,17 @@ func (p *Path) newPiece(i uint32, w *walk, r *Request) *Request {
 	return q
 }
 
-// piece sends one run on its way: to the stage's leaf, or to its blocking methods.
+// piece sends one run on its way: to the stage's leaf, or to its blocking methods. A write that no leaf takes goes to those of the first
+// mapper, its look-ups forgotten: they would be in use where no SyncPaths waits for them (see grace.go). An admitter between that mapper
+// and here is asked once more by them.
 func (p *Path) piece(i uint32, w *walk, r *Request, st *stage, run run, slow bool) {
 	q := p.newPiece(i, w, r)
 	q.Off, q.Len, q.Flags, q.Buf = run.off, uint32(run.n), run.flags, r.Buf.Add(w.cursor)
 	w.take(run)
 	if slow || !st.takes(q, run.off, run.flags) {
+		if r.Op == OpWrite && run.top != nil {
+			st, q.Off, q.Flags = run.top, run.topOff, run.topFlags
+		}
 		p.slow(q, st)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -31,6 +32,7 @@ type nodeState struct {
 	locks  rangeLock
 	paths  atomic.Int32 // how many Paths have this node as a leaf
 	refs   atomic.Int32
+	events EventSink // the node, where it wants to know of its user's steps
 
 	flushFailure atomic.Pointer[flushFailure] // the last one
 }
@@ -75,6 +77,9 @@ func newRef(n Node, flags OpenFlags, d *Domain) *Ref {
 	}
 	st.refs.Store(1)
 	st.locks.init()
+	if st.events, _ = n.(EventSink); st.events != nil {
+		eventSinks.Add(1)
+	}
 	return &Ref{st: st, flags: flags}
 }
 
@@ -91,6 +96,15 @@ func (r *Ref) Node() Node { return r.st.node }
 
 // Info returns what the node says of itself.
 func (r *Ref) Info() Info { return r.st.info }
+
+// SharedBuffers reports whether a Path over r needs Shared arenas: whether there is a node with CapSharedBuffers below.
+func (r *Ref) SharedBuffers() bool {
+	if r.Info().Caps.Has(CapSharedBuffers) {
+		return true
+	}
+	p, ok := r.Node().(Parent)
+	return ok && slices.ContainsFunc(p.Children(), func(c Child) bool { return c.Ref != nil && c.Ref.SharedBuffers() })
+}
 
 // Size returns the size in bytes now.
 func (r *Ref) Size() int64 { return r.st.node.Size() }
@@ -111,6 +125,9 @@ func (r *Ref) Close() error {
 	}
 	if r.st.refs.Add(-1) > 0 {
 		return nil
+	}
+	if r.st.events != nil {
+		eventSinks.Add(-1)
 	}
 	return r.wrap("close", 0, -1, r.st.node.Close())
 }
@@ -311,6 +328,7 @@ func (r *Ref) Flush(ctx context.Context) error {
 	if !r.st.info.Caps.Has(CapWritable) {
 		return nil
 	}
+	r.announceFlush()
 	return r.wrap("flush", 0, -1, r.flushed(r.st.node.Flush(ctx)))
 }
 
@@ -390,7 +408,7 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	lim := r.st.info.Limits
 	unit := int64(max(lim.DiscardAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	for start < end {
@@ -402,6 +420,10 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	}
 	return nil
 }
+
+// endsNode reports whether end is the node's end and stays so: the last block may be named in part then. A growable node may have grown
+// when the driver is called.
+func (r *Ref) endsNode(end int64) bool { return end == r.Size() && !r.st.info.Caps.Has(CapGrowable) }
 
 func (r *Ref) discardStep(ctx context.Context, d Discarder, off, n int64) error {
 	tok := r.st.domain.Enter()
@@ -449,7 +471,7 @@ func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) e
 	}
 	unit := int64(max(lim.ZeroAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	if start >= end {
@@ -521,6 +543,33 @@ func (r *Ref) resize(ctx context.Context, rs Resizer, size int64, o ResizeOption
 		defer r.st.locks.unlock(lock)
 	}
 	return rs.Resize(ctx, size, o)
+}
+
+// AllocatedSize returns how many bytes of storage the node takes: what it says itself, else the sum of its children, without the backing
+// file. ErrUnsupported: nobody knows.
+func (r *Ref) AllocatedSize(ctx context.Context) (int64, error) {
+	if a, ok := r.st.node.(AllocatedSizer); ok {
+		n, err := a.AllocatedSize(ctx)
+		return n, r.wrap("allocated size", 0, -1, err)
+	}
+	var sum int64
+	known := false
+	if p, ok := r.st.node.(Parent); ok {
+		for _, c := range p.Children() {
+			if c.Ref == nil || c.Name == "backing" {
+				continue
+			}
+			n, err := c.Ref.AllocatedSize(ctx)
+			if err != nil {
+				return 0, err
+			}
+			sum, known = sum+n, true
+		}
+	}
+	if !known {
+		return 0, r.wrap("allocated size", 0, -1, Errf(ErrUnsupported, "driver %s does not count its storage", r.st.info.Driver))
+	}
+	return sum, nil
 }
 
 // Reader reads the node as a stream of bytes from the start; for checksums and probing.

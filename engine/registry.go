@@ -38,6 +38,9 @@ type Driver struct {
 	// Remove takes back what create of a protocol made, when the format could not be written into it; nil where nothing can be removed.
 	Remove func(ctx context.Context, target *opts.Tree) error
 
+	// Measure computes the size of a new image's file; nil where the format cannot tell.
+	Measure func(ctx context.Context, r *MeasureRequest) (Measurement, error)
+
 	open       func(ctx context.Context, r *OpenRequest) (Node, error)
 	create     func(ctx context.Context, r *CreateRequest) error
 	openOpts   any
@@ -194,6 +197,7 @@ type Env struct {
 
 	named map[string]*Ref // nodes with a node-name
 	held  []io.Closer     // locks of a graph that is being exchanged
+	live  liveObjects
 }
 
 func (e *Env) warn(format string, args ...any) {

@@ -102,8 +102,12 @@ func newFallback() *Clock {
 // Now is the present time in nanoseconds of CLOCK_MONOTONIC.
 func (c *Clock) Now() int64 {
 	if l := c.line.Load(); l != nil {
-		return l.at(ticks())
+		return lineNow(l)
 	}
+	return c.monotonicNow()
+}
+
+func (c *Clock) monotonicNow() int64 {
 	return c.baseAt + int64(time.Since(c.base))
 }
 

@@ -25,6 +25,23 @@ func TestScaleAgainstBigIntegers(t *testing.T) {
 
 // The clock reads CLOCK_MONOTONIC within 5 µs right after its calibration and
 // after spinning for a while; the brackets make preemption harmless.
+// TestLineNowIsAt brackets the one-call reading, for lines that begin before and after the counter's present value.
+func TestLineNowIsAt(t *testing.T) {
+	if distrust() != "" {
+		t.Skip("requires a counter that can be trusted")
+	}
+	for _, ahead := range []int64{0, 1 << 20, 1 << 40, -1 << 20, -1 << 50} {
+		for _, rate := range []uint64{1 << (rateShift - 6), 1 << rateShift, 1<<rateShift/3 + 1, 1 << (rateShift + 10)} {
+			l := &line{ticks: ticks() + uint64(ahead), nanos: -12345, rate: rate}
+			low := l.at(ticks())
+			got := lineNow(l)
+			if high := l.at(ticks()); got < low || got > high {
+				t.Errorf("line %+d ticks ahead, rate %#x: %d is not in %d…%d", ahead, rate, got, low, high)
+			}
+		}
+	}
+}
+
 func TestDriftAgainstMonotonic(t *testing.T) {
 	for _, c := range []*Clock{New(), NewMonotonic()} {
 		t.Run(c.Source(), func(t *testing.T) {

@@ -196,6 +196,9 @@ func (r *resolver) option(d *draft, s *section, raw rawOption) (kv KV, ok bool) 
 		r.badValue(s, o, raw, text, unset, err)
 		return kv, false
 	}
+	if v.note != "" {
+		r.note("%s", v.note)
+	}
 	if o.Status == Equivalent {
 		r.note("%s: %s", o.Name, o.Note)
 	}

@@ -119,6 +119,10 @@ func TestKeys(t *testing.T) {
 		{"bs=8k,32k,", sizes, "8192-8192 32768-32768 4096-4096"},
 		{"bs=,8k", sizes, "4096-4096 8192-8192 8192-8192"},
 		{"bs=,8k,", sizes, "4096-4096 8192-8192 4096-4096"},
+		{"bs=512-8k", sizes, "512-512 8192-8192 8192-8192"},
+		{"bs=4k,512-8k", sizes, "4096-4096 512-512 8192-8192"},
+		{"bs=512-8k,4k", sizes, "512-512 4096-4096 4096-4096"},
+		{"bs=8k-512,1k,2k", sizes, "8192-8192 1024-1024 2048-2048"},
 		{"bsrange=1k-4k,8k-2k", sizes, "1024-4096 2048-8192 2048-8192"},
 		{"blocksize_range=4k:8k", sizes, "4096-8192 4096-8192 4096-8192"},
 		{"bssplit=4k/10:64k/50:32k/40", sizes, "4096-65536 4096-65536 4096-65536"},
@@ -306,7 +310,7 @@ func TestKinds(t *testing.T) {
 func TestBadValues(t *testing.T) {
 	tests := map[string]string{
 		"direct=2": "must be 0 or 1", "direct=true": "must be 0 or 1", "time_based=x": "must be 0 or 1",
-		"bs=0": "below the minimum 1", "bs=4k-8k": "bsrange=4k-8k", "bs=4k:8k": "bsrange=4k:8k", "bs=1,2,3,4": "at most 3", "bs": "needs a value", "bs=": "empty",
+		"bs=0": "below the minimum 1", "bs=4k:8k": "bsrange=4k:8k", "bs=1,2,3,4": "at most 3", "bs": "needs a value", "bs=": "empty",
 		"numjobs=,": "missing", "bs=,,": "missing", "iodepth=1,2": "takes one value", "iodepth=0": "below", "iodepth=-1": "below", "numjobs=0": "below", "nice=20": "above the maximum 19",
 		"bsrange=4k": "must be a range", "bssplit=4k/60:8k/60": "add up to 120", "bssplit=": "empty", "bssplit=:": "lists nothing", "bssplit=4k/x": "no percentage",
 		"random_distribution=zipf:1": "not 1", "random_distribution=pareto:1": "between 0 and 1", "random_distribution=normal:100": "below 100",

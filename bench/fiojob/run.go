@@ -30,6 +30,7 @@ type RunOptions struct {
 	WarningsFatal bool
 	MaxJobs       int      // 0: DefaultMaxJobs
 	AllowDestroy  []string // devices that may be overwritten although they hold data
+	Throttle      string   // limits of the run as a whole, as QEMU's throttling options have them
 	AllowExec     bool
 	AllowInclude  bool
 	AuxPath       string // folder for state files; empty: the current one

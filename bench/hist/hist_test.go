@@ -242,6 +242,33 @@ func TestHDRDecodesToTheSamePercentiles(t *testing.T) {
 	}
 }
 
+func TestRecordNIsRecordRepeated(t *testing.T) {
+	var one, many Hist
+	for i, v := range []uint64{0, 1, 127, 128, 12345, 1 << 40, math.MaxUint64} {
+		for range i {
+			one.Record(v)
+		}
+		many.RecordN(v, uint64(i))
+	}
+	if one != many {
+		t.Errorf("n %d %d, sum %d %d, squares %x:%x %x:%x, extremes %d…%d %d…%d", one.n, many.n, one.sum, many.sum,
+			one.sqHi, one.sqLo, many.sqHi, many.sqLo, one.Min(), one.Max(), many.Min(), many.Max())
+	}
+}
+
+func TestRecordAllIsRecordRepeated(t *testing.T) {
+	for name, values := range samples() {
+		one := fill(values)
+		var all Hist
+		for i := 0; i < len(values); i += 7 {
+			all.RecordAll(values[i:min(i+7, len(values))])
+		}
+		if *one != all {
+			t.Errorf("%s: n %d %d, sum %d %d, extremes %d…%d %d…%d", name, one.n, all.n, one.sum, all.sum, one.Min(), one.Max(), all.Min(), all.Max())
+		}
+	}
+}
+
 func TestRecordDoesNotAllocate(t *testing.T) {
 	var h Hist
 	if n := testing.AllocsPerRun(1000, func() { h.Record(12345) }); n != 0 {

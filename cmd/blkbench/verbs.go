@@ -84,7 +84,13 @@ func (a *app) help(args []string) int {
 func (v *verb) writeHelp(w io.Writer) {
 	fmt.Fprintf(w, "blkbench %s: %s\n\nusage: blkbench %s %s\n", v.name, v.summary, v.name, v.usage)
 	if v.long != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(v.long))
+		fmt.Fprintln(w)
+		for line := range strings.Lines(strings.TrimSpace(v.long)) {
+			if len(line) > 100 {
+				line = wrap(line, 0, 100)
+			}
+			fmt.Fprintln(w, strings.TrimSuffix(line, "\n"))
+		}
 	}
 	if v.flags == nil {
 		return

@@ -59,6 +59,18 @@ type mover struct {
 	ready  map[uint64]*slot
 }
 
+// sharedBufs reports whether one of the ends needs Shared arenas.
+func (j *job) sharedBufs() bool {
+	for _, sd := range j.sides {
+		for i := range sd.parts {
+			if sd.parts[i].ref.SharedBuffers() {
+				return true
+			}
+		}
+	}
+	return j.target != nil && j.target.SharedBuffers()
+}
+
 // move runs a mover until there are no chunks left.
 func (j *job) move() (err error) {
 	runtime.LockOSThread()
@@ -67,7 +79,7 @@ func (j *job) move() (err error) {
 	if j.inOrder {
 		m.ready = make(map[uint64]*slot)
 	}
-	if m.arena, err = dma.New(dma.Config{Size: j.tune.Depth * len(j.sides) * j.tune.Chunk}); err != nil {
+	if m.arena, err = dma.New(dma.Config{Size: j.tune.Depth * len(j.sides) * j.tune.Chunk, Shared: j.sharedBufs()}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -19,6 +20,15 @@ func (s Sectors) clone() Sectors {
 	c := make(Sectors, len(s))
 	for i := range s {
 		c[i] = slices.Clone(s[i])
+	}
+	return c
+}
+
+// Now returns what is in the sectors at present, for a copy that is saved.
+func (s Sectors) Now() Sectors {
+	c := make(Sectors, len(s))
+	for i := range s {
+		c[i] = slices.Clone(s[i][len(s[i])-1:])
 	}
 	return c
 }
@@ -66,9 +76,11 @@ type CrashRun struct {
 	testing.TB
 	Root   *engine.Ref // may be exchanged, to open anew
 	Device *Crash
-	ops    []crashOp
-	size   int64
-	id     uint64
+	// Through is what Write writes by, for another plane; nil: the root's WriteAt.
+	Through func(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error
+	ops     []crashOp
+	size    int64
+	id      uint64
 }
 
 // crashOp is an operation, the part of the log that it made, and its effect once it has returned.
@@ -123,7 +135,11 @@ func (r *CrashRun) Write(off, n int64, flags engine.WriteFlags) {
 	if flags&engine.FUA != 0 {
 		op.settle = func(s *CrashState) { s.Sectors.settle(off, n) }
 	}
-	r.do(op, func() error { return r.Root.WriteAt(bg, p, off, flags) })
+	write := r.Root.WriteAt
+	if r.Through != nil {
+		write = r.Through
+	}
+	r.do(op, func() error { return write(bg, p, off, flags) })
 }
 
 // Zero writes zeroes to whole sectors.
@@ -179,6 +195,7 @@ type CrashTest struct {
 // were.
 func EachCrash(t testing.TB, c CrashTest) int {
 	t.Helper()
+	Long(t)
 	dev := NewCrash(t, c.Device)
 	run := &CrashRun{TB: t, Device: dev, Root: dev.Ref()}
 	if c.Open != nil {

@@ -42,6 +42,8 @@ var protocols = []Protocol{
 	{"fat", "vvfat", "fat:[floppy:][rw:][12:|16:|32:]DIR", fatName},
 	{"null-co", "null-co", "null-co://", nullName},
 	{"null-aio", "null-aio", "null-aio://", nullName},
+	{"blkdebug", "blkdebug", "blkdebug:[CONFIG]:NAME", nil},
+	{"blkverify", "blkverify", "blkverify:RAW:NAME", nil},
 }
 
 // Protocols returns the prefixes that [ParseName] knows.
@@ -92,7 +94,13 @@ func ParseName(s string) (*Tree, error) {
 		}
 		return nil, e
 	}
-	t, err := protocols[i].parse(s)
+	var t *Tree
+	var err error
+	if protocols[i].parse != nil {
+		t, err = protocols[i].parse(s)
+	} else {
+		t, err = wrapperName(scheme, s) // whose name has another inside: it comes back here
+	}
 	if err != nil {
 		return nil, err
 	}

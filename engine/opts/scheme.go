@@ -439,3 +439,35 @@ func nullName(s string) (*Tree, error) {
 	}
 	return driverTree(driver).done()
 }
+
+// maxWrappers is how many names may be inside one another.
+const maxWrappers = 16
+
+// wrapperName parses blkdebug:[CONFIG]:NAME and blkverify:RAW:NAME. NAME is a name of its own, down to a depth.
+func wrapperName(scheme, s string) (*Tree, error) {
+	first, name, ok := strings.Cut(s[len(scheme)+1:], ":")
+	if strings.Count(s, "blkdebug:")+strings.Count(s, "blkverify:") > maxWrappers {
+		return nil, tooDeep("", 0)
+	}
+	b := driverTree(scheme)
+	child := "image"
+	switch {
+	case scheme == "blkdebug" && (!ok || name == ""):
+		return nil, &Error{Value: s, Pos: 0, Msg: "blkdebug requires both config file and image path", Kind: ErrSyntax}
+	case scheme == "blkdebug":
+		b.setIf("config", first)
+	case !ok || first == "" || name == "":
+		return nil, &Error{Value: s, Pos: 0, Msg: "blkverify requires raw copy and original image path", Kind: ErrSyntax}
+	default:
+		child = "test"
+		b.set("raw.filename", first)
+	}
+	inner, err := ParseName(name)
+	if err != nil {
+		return nil, in(err, "", len(s)-len(name))
+	}
+	if b.err == nil {
+		b.err = b.t.Set(child, inner)
+	}
+	return b.done()
+}

@@ -12,6 +12,7 @@ func (m *Image) maxHostCluster() int64 { return 1 << (56 - m.clusterBits) }
 
 // allocRun takes up to want free clusters that follow each other, the first ones there are. mu is held.
 func (m *Image) allocRun(ctx context.Context, want int64) (cluster, got int64, err error) {
+	m.file.Event(engine.EventClusterAlloc)
 	if err := m.beforeAlloc(ctx); err != nil {
 		return 0, 0, err
 	}
@@ -61,6 +62,7 @@ func (m *Image) allocContiguous(ctx context.Context, n int64) (int64, error) {
 		c, _, err := m.allocRun(ctx, 1)
 		return c, err
 	}
+	m.file.Event(engine.EventClusterAlloc)
 	if err := m.beforeAlloc(ctx); err != nil {
 		return 0, err
 	}
@@ -167,6 +169,7 @@ func (m *Image) addBlock(ctx context.Context, no, at int64) (again bool, err err
 
 // keepNewBlock makes an empty block in memory and enters it into the table.
 func (m *Image) keepNewBlock(ctx context.Context, no, at int64) error {
+	m.file.Event(engine.EventRefblockAlloc)
 	b := &refBlock{no: no, host: at << m.clusterBits, raw: make([]byte, m.clusterSize), hi: int(m.clusterSize), used: true}
 	if err := m.keepBlock(ctx, b); err != nil {
 		return err
@@ -180,6 +183,7 @@ func (m *Image) keepNewBlock(ctx context.Context, no, at int64) error {
 // growRefTable makes the table long enough for block need, half as long again where that is allowed. The new table and the blocks that
 // count it go behind everything that the old one could count. mu is held.
 func (m *Image) growRefTable(ctx context.Context, need int64) error {
+	m.file.Event(engine.EventReftableGrow)
 	perCluster := m.clusterSize / 8
 	start := int64(len(m.refs.table)) << m.refBlockBits
 	want := max(need+1, int64(len(m.refs.table))*3/2, 1)
@@ -245,17 +249,20 @@ func (m *Image) growRefTable(ctx context.Context, need int64) error {
 
 // switchRefTable writes all blocks and the table at cluster start, then the header.
 func (m *Image) switchRefTable(ctx context.Context, start, clusters int64) error {
+	m.file.Event(engine.EventRefblockAllocWriteBlocks)
 	for _, b := range m.refs.blocks {
 		if err := m.writeBlock(ctx, b); err != nil {
 			return err
 		}
 	}
+	m.file.Event(engine.EventRefblockAllocWriteTable)
 	if err := m.writeWords(ctx, m.refs.table, start<<m.clusterBits); err != nil {
 		return err
 	}
 	if err := m.file.Flush(ctx); err != nil {
 		return err
 	}
+	m.file.Event(engine.EventRefblockAllocSwitchTable)
 	return m.switchHeader(ctx, func(h *Header) {
 		h.RefcountTableOffset, h.RefcountTableClusters, h.RefcountOrder = uint64(start<<m.clusterBits), uint32(clusters), m.refOrder
 	})

@@ -59,46 +59,27 @@ func (m *Image) AmendTo(ctx context.Context, c AmendParams, progress func(done, 
 	if err := m.checkAmend(&c); err != nil {
 		return err
 	}
-	steps := []func(ctx context.Context) error{
-		func(ctx context.Context) error {
-			if c.Version == 3 && m.version == 2 {
-				return m.upgrade(ctx)
-			}
-			return nil
-		},
-		func(ctx context.Context) error {
-			if c.RefcountBits != 0 && c.RefcountBits != 1<<m.refOrder {
-				return m.changeRefWidth(ctx, c.RefcountBits)
-			}
-			return nil
-		},
-		func(ctx context.Context) error { return m.amendNames(ctx, &c) },
-		func(ctx context.Context) error {
-			if c.Lazy != nil {
-				return m.setLazy(ctx, *c.Lazy)
-			}
-			return nil
-		},
-		func(ctx context.Context) error {
-			if c.Size >= 0 && c.Size != m.Size() {
-				return m.Resize(ctx, c.Size, engine.ResizeOptions{Prealloc: engine.PreallocOff, Exact: true})
-			}
-			return nil
-		},
-		func(ctx context.Context) error {
-			if c.Version == 2 && m.version == 3 {
-				return m.downgrade(ctx)
-			}
-			return nil
-		},
+	type step struct {
+		wanted bool
+		run    func(ctx context.Context) error
 	}
-	for i, step := range steps {
-		progress(int64(i), int64(len(steps)))
-		if err := step(ctx); err != nil {
+	all := []step{
+		{c.Version == 3 && m.version == 2, m.upgrade},
+		{c.RefcountBits != 0 && c.RefcountBits != 1<<m.refOrder, func(ctx context.Context) error { return m.changeRefWidth(ctx, c.RefcountBits) }},
+		{true, func(ctx context.Context) error { return m.amendNames(ctx, &c) }},
+		{c.Lazy != nil, func(ctx context.Context) error { return m.setLazy(ctx, *c.Lazy) }},
+		{c.Size >= 0 && c.Size != m.Size(), func(ctx context.Context) error {
+			return m.Resize(ctx, c.Size, engine.ResizeOptions{Prealloc: engine.PreallocOff, Exact: true})
+		}},
+		{c.Version == 2 && m.version == 3, m.downgrade},
+	}
+	steps := slices.DeleteFunc(all, func(s step) bool { return !s.wanted })
+	for i, s := range steps {
+		if err := s.run(ctx); err != nil {
 			return err
 		}
+		progress(int64(i+1), int64(len(steps)))
 	}
-	progress(int64(len(steps)), int64(len(steps)))
 	return nil
 }
 

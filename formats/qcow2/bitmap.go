@@ -28,14 +28,6 @@ type bitmap struct {
 	changed bool    // bits or record differ from the disk
 }
 
-// Bitmap describes a persistent bitmap.
-type Bitmap struct {
-	Name         string
-	Granularity  int64 // bytes
-	Enabled      bool  // it records writes
-	Inconsistent bool  // it was not saved properly: it can only be removed
-}
-
 func (b *bitmap) granularity() int64 { return 1 << b.rec.GranularityBits }
 
 func (b *bitmap) enabled() bool { return b.rec.Flags&BitmapAuto != 0 && !b.stale }
@@ -161,12 +153,12 @@ func (m *Image) markInUse(ctx context.Context, which func(*bitmap) bool) error {
 }
 
 // Bitmaps lists the persistent bitmaps.
-func (m *Image) Bitmaps() []Bitmap {
+func (m *Image) Bitmaps() []engine.Bitmap {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var list []Bitmap
+	var list []engine.Bitmap
 	for _, b := range m.bitmaps.list {
-		list = append(list, Bitmap{b.rec.Name, b.granularity(), b.enabled(), b.stale})
+		list = append(list, engine.Bitmap{Name: b.rec.Name, Granularity: b.granularity(), Enabled: b.enabled(), Inconsistent: b.stale})
 	}
 	return list
 }
@@ -224,14 +216,12 @@ func (m *Image) AddBitmap(ctx context.Context, name string, granularity int64, d
 	switch {
 	case m.version < 3:
 		return engine.Errf(engine.ErrUnsupported, "Cannot store dirty bitmaps in qcow2 v2 files")
-	case granularity != 1<<bits:
-		return engine.Errf(engine.ErrOption, "Granularity must be power of 2")
-	case bits < minGranularityBits:
-		return engine.Errf(engine.ErrOption, "Granularity (%d bytes) is under minimum (%d bytes)", granularity, 1<<minGranularityBits)
-	case bits > maxGranularityBits:
-		return engine.Errf(engine.ErrOption, "Granularity exceeds maximum (%d bytes)", int64(1)<<maxGranularityBits)
-	case name == "" || len(name) > maxBitmapName:
-		return engine.Errf(engine.ErrOption, "Bitmap name of %d bytes", len(name))
+	case granularity != 1<<bits || bits < minGranularityBits || bits > maxGranularityBits:
+		return engine.Errf(engine.ErrOption, "Granularity must be power of 2 and at least %d", 1<<minGranularityBits)
+	case name == "":
+		return engine.Errf(engine.ErrOption, "Bitmap name cannot be empty")
+	case len(name) > maxBitmapName:
+		return engine.Errf(engine.ErrOption, "Name length exceeds maximum (%d characters)", maxBitmapName)
 	}
 	return m.changeBitmaps(ctx, func(context.Context) error {
 		for _, b := range m.bitmaps.list {
@@ -324,9 +314,9 @@ func (m *Image) DirtyRanges(ctx context.Context, name string, f func(off, n int6
 }
 
 // MergeBitmap adds what a bitmap of src, which may be this image, has set.
-func (m *Image) MergeBitmap(ctx context.Context, name string, src *Image, srcName string) error {
+func (m *Image) MergeBitmap(ctx context.Context, name string, src engine.Bitmapper, srcName string) error {
 	if src.Size() != m.Size() {
-		return engine.Errf(engine.ErrUnsupported, "Bitmaps are of different sizes (destination size is %d and source size is %d)", m.Size(), src.Size())
+		return engine.Errf(engine.ErrUnsupported, "Bitmaps are of different sizes (destination size is %d, source size is %d) and can't be merged", m.Size(), src.Size())
 	}
 	type span struct{ off, n int64 }
 	var spans []span

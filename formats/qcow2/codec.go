@@ -220,20 +220,24 @@ func scratch(n int64) ([]byte, func()) {
 
 // readCompressed reads a part of a compressed cluster, from byte within on.
 func (m *Image) readCompressed(ctx context.Context, p []byte, e L2Entry, within int64) error {
+	if m.unpacked.read(e, p, within) {
+		return nil
+	}
 	hostOff, n := m.compressedRange(e)
 	src, done := scratch(n)
 	defer done()
+	m.file.Event(engine.EventReadCompressed)
 	if err := m.readFile(ctx, src, hostOff); err != nil {
 		return err
 	}
 	if within == 0 && int64(len(p)) == m.clusterSize {
 		return decompress(m.hdr.CompressionType, p, src)
 	}
-	whole, done2 := scratch(m.clusterSize)
-	defer done2()
+	whole := m.unpacked.buffer(m.clusterSize)
 	if err := decompress(m.hdr.CompressionType, whole, src); err != nil {
 		return err
 	}
 	copy(p, whole[within:])
+	m.unpacked.keep(e, whole)
 	return nil
 }

@@ -114,6 +114,7 @@ func (m *Image) storeCompressed(ctx context.Context, out []byte, off int64) erro
 	m.inFlight = append(m.inFlight, g)
 	m.mu.Unlock()
 
+	m.file.Event(engine.EventWriteCompressed)
 	err = m.file.WriteAt(ctx, out, hostOff, 0)
 
 	m.mu.Lock()
@@ -129,7 +130,10 @@ func (m *Image) storeCompressed(ctx context.Context, out []byte, off int64) erro
 	}
 	i := m.inSlice(off)
 	old, _ := m.at(s, i)
-	m.set(s, i, m.compressedEntry(hostOff, int64(len(out))), 0)
+	m.file.Event(engine.EventL2UpdateCompressed)
+	e := m.compressedEntry(hostOff, int64(len(out)))
+	m.unpacked.forget(e)
+	m.set(s, i, e, 0)
 	m.freeEntry(old, freeOther)
 	return nil
 }
@@ -137,6 +141,7 @@ func (m *Image) storeCompressed(ctx context.Context, out []byte, off int64) erro
 // allocBytes takes n bytes, less than a cluster, and counts a reference to each host cluster that they touch: behind the last such
 // allocation where the rest of its cluster, or the cluster after it, has room. mu is held.
 func (m *Image) allocBytes(ctx context.Context, n int64) (int64, error) {
+	m.file.Event(engine.EventClusterAllocBytes)
 	a := &m.packed
 	if a.next != 0 {
 		hostOff := a.next

@@ -1,226 +1,118 @@
 package qcow2
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/dma"
 	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
-// logged is one thing that happened to a file.
-type logged struct {
-	off   int64
-	data  []byte // nil: a flush, or a change of size
-	flush bool
-	size  int64 // of a change of size; -1 otherwise
+// crasher drives an image through a random history.
+type crasher struct {
+	*enginetest.CrashRun
+	rnd   *rand.Rand
+	p     CreateParams
+	next  int
+	snaps []string
 }
 
-// logNode is a file in memory that remembers everything that was done to it.
-type logNode struct {
-	data []byte
-	log  []logged
-}
-
-func (n *logNode) Info() engine.Info {
-	return engine.Info{Driver: "log", Caps: engine.CapWritable | engine.CapGrowable | engine.CapDiscard}
-}
-func (n *logNode) Size() int64 { return int64(len(n.data)) }
-
-func (n *logNode) ReadAt(_ context.Context, p []byte, off int64) error {
-	clear(p[copy(p, n.data[min(off, n.Size()):]):])
-	return nil
-}
-
-func (n *logNode) WriteAt(_ context.Context, p []byte, off int64, _ engine.WriteFlags) error {
-	n.log = append(n.log, logged{off: off, data: bytes.Clone(p), size: -1})
-	n.data = place(n.data, off, p)
-	return nil
-}
-
-func place(b []byte, off int64, p []byte) []byte {
-	if end := off + int64(len(p)); end > int64(len(b)) {
-		b = append(b, make([]byte, end-int64(len(b)))...)
+// history does things to the image and closes it.
+func (c *crasher) history(steps int) {
+	for range steps {
+		c.step()
 	}
-	copy(b[off:], p)
-	return b
+	c.Do("close", true, nil, c.Root.Close)
 }
 
-func (n *logNode) Flush(context.Context) error {
-	n.log = append(n.log, logged{flush: true, size: -1})
-	return nil
-}
-
-func (n *logNode) Discard(ctx context.Context, off, length int64) error {
-	return n.WriteAt(ctx, make([]byte, min(length, n.Size()-off)), off, 0)
-}
-
-func (n *logNode) Resize(_ context.Context, size int64, _ engine.ResizeOptions) error {
-	n.log = append(n.log, logged{size: size})
-	n.data = resized(n.data, size)
-	return nil
-}
-
-func resized(b []byte, size int64) []byte {
-	if size <= int64(len(b)) {
-		return b[:size:size]
-	}
-	return append(b, make([]byte, size-int64(len(b)))...)
-}
-
-func (n *logNode) Extents(_ context.Context, off, length int64, dst []engine.Extent) ([]engine.Extent, error) {
-	return append(dst, engine.Extent{Off: off, Len: length, Flags: engine.ExtentData}), nil
-}
-func (n *logNode) Close() error { return nil }
-
-// sectors is what each guest sector may contain: the numbers of writes, the last being the present. 0 is zeroes.
-type sectors [][]uint64
-
-func (s sectors) change(from, to int64, id uint64) {
-	for i := from; i < to; i++ {
-		s[i] = append(s[i], id)
-	}
-}
-
-func (s sectors) settle() {
-	for i := range s {
-		s[i] = s[i][len(s[i])-1:]
-	}
-}
-
-func sectorData(id uint64, sector int64) []byte {
-	b := make([]byte, 512)
-	if id == 0 {
-		return b
-	}
-	for i := 0; i < 512; i += 16 {
-		binary.LittleEndian.PutUint64(b[i:], id)
-		binary.LittleEndian.PutUint64(b[i+8:], uint64(sector))
-	}
-	return b
-}
-
-// verify wants every sector to be one of what it may be, whole.
-func (s sectors) verify(content []byte) error {
-	for i := range s {
-		got := content[512*i : 512*i+512]
-		id := binary.LittleEndian.Uint64(got)
-		if !slices.Contains(s[i], id) || !bytes.Equal(got, sectorData(id, int64(i))) {
-			return fmt.Errorf("sector %d has write %d (%x…), want one of %v", i, id, got[:24], s[i])
-		}
-	}
-	return nil
-}
-
-// crashOp is what the guest or the control plane did, and which part of the log it made.
-type crashOp struct {
-	name     string
-	from, to int // of the log
-	change   func(s sectors) sectors
-	durable  bool // all is durable when it has returned
-	snap     string
-	drop     string
-}
-
-// crashRun drives an image and notes what it did.
-type crashRun struct {
-	t    testing.TB
-	rnd  *rand.Rand
-	node *logNode
-	r    *engine.Ref
-	size int64
-	unit int64
-	ops  []crashOp
-	next uint64
-	snap []string
-}
-
-func (c *crashRun) do(op crashOp, f func() error) {
-	c.t.Helper()
-	op.from = len(c.node.log)
-	if err := f(); err != nil {
-		c.t.Fatalf("%s: %v", op.name, err)
-	}
-	op.to = len(c.node.log)
-	c.ops = append(c.ops, op)
-}
-
-func (c *crashRun) step(bitmaps bool) {
-	m := c.r.Node().(*Image)
-	n := c.size / 512
-	from := c.rnd.Int64N(n)
-	to := min(n, from+1+c.rnd.Int64N(60))
-	c.next++
-	id := c.next
-	write := func(s sectors) sectors { s.change(from, to, id); return s }
-	zero := func(s sectors) sectors { s.change(from, to, 0); return s }
-	payload := func() []byte {
-		var b []byte
-		for i := from; i < to; i++ {
-			b = append(b, sectorData(id, i)...)
-		}
-		return b
-	}
+func (c *crasher) step() {
+	off := c.rnd.Int64N(c.Size()) &^ 511
+	n := min(c.Size()-off, 512*(1+c.rnd.Int64N(60)))
+	unit := c.p.ClusterSize
 	switch k := c.rnd.IntN(24); {
 	case k < 10:
-		c.do(crashOp{name: "write", change: write}, func() error { return c.r.WriteAt(ctx, payload(), from*512, 0) })
+		c.Write(off, n, engine.WriteFlags(c.rnd.IntN(6)/5)*engine.FUA)
 	case k < 12:
-		c.do(crashOp{name: "zero", change: zero}, func() error {
-			return c.r.WriteZeroes(ctx, from*512, (to-from)*512, engine.WriteFlags(c.rnd.IntN(2))*engine.MayUnmap)
-		})
+		c.Zero(off, n, engine.WriteFlags(c.rnd.IntN(2))*engine.MayUnmap)
 	case k < 14:
-		from, to = from&^(c.unit/512-1), min(n, (to+c.unit/512-1)&^(c.unit/512-1))
-		c.do(crashOp{name: "discard", change: zero}, func() error { return c.r.Discard(ctx, from*512, (to-from)*512) })
+		c.Discard(off&^(unit-1), min(c.Size(), (off+n+unit-1)&^(unit-1))-off&^(unit-1))
 	case k < 16:
-		from &^= c.unit/512 - 1
-		to = min(n, from+c.unit/512)
-		c.do(crashOp{name: "compressed", change: write}, func() error { return c.r.WriteAt(ctx, payload(), from*512, engine.Compressed) })
+		off &^= unit - 1
+		c.Write(off, min(c.Size()-off, unit), engine.Compressed)
 	case k < 19:
-		c.do(crashOp{name: "flush", durable: true}, func() error { return c.r.Flush(ctx) })
-	case k < 20 && len(c.snap) < 2:
+		c.Flush()
+	default:
+		c.verb(k)
+	}
+}
+
+func (c *crasher) verb(k int) {
+	m := c.Root.Node().(*Image)
+	switch {
+	case k < 20 && len(c.snaps) < 2:
+		c.next++
 		name := fmt.Sprint("s", c.next)
-		c.do(crashOp{name: "snapshot " + name, durable: true, snap: name}, func() error {
-			return m.CreateSnapshot(ctx, engine.Snapshot{Name: name, Icount: -1})
-		})
-		c.snap = append(c.snap, name)
-	case k < 21 && len(c.snap) > 0:
-		name := c.snap[0]
-		c.snap = c.snap[1:]
-		c.do(crashOp{name: "delete " + name, durable: true, drop: name}, func() error { return m.DeleteSnapshot(ctx, name) })
-	case k < 22 && bitmaps:
-		c.do(crashOp{name: "bitmap"}, func() error {
+		c.snaps = append(c.snaps, name)
+		c.Do("snapshot "+name, true, func(s *enginetest.CrashState) { s.Saved[name] = s.Sectors.Now() },
+			func() error { return m.CreateSnapshot(ctx, engine.Snapshot{Name: name, Icount: -1}) })
+	case k < 21 && len(c.snaps) > 0:
+		name := c.snaps[0]
+		c.snaps = c.snaps[1:]
+		c.Do("delete "+name, true, func(s *enginetest.CrashState) { delete(s.Saved, name) },
+			func() error { return m.DeleteSnapshot(ctx, name) })
+	case k < 22 && c.p.Version > 2:
+		c.Do("bitmap", false, nil, func() error {
 			if err := m.RemoveBitmap(ctx, "b"); err != nil && !errors.Is(err, engine.ErrNotFound) {
 				return err
 			}
 			return m.AddBitmap(ctx, "b", 0, c.rnd.IntN(2) == 0)
 		})
 	case k < 23:
-		c.do(crashOp{name: "reopen", durable: true}, func() error {
-			file := engine.NewRef(c.node, engine.OpenFlags{Write: true, Discard: true})
-			if err := c.r.Close(); err != nil {
+		c.Do("reopen", true, nil, func() error {
+			file := m.file.Clone(m.file.Flags())
+			if err := c.Root.Close(); err != nil {
 				return err
 			}
-			cfg := c.r.Node().(*Image).cfg
-			c.r = openOn(c.t, file, cfg)
+			c.Root = openOn(c.TB, file, m.cfg)
 			return nil
 		})
+	}
+}
+
+// crashTest is a history over an image of 256 KiB.
+func crashTest(p CreateParams, cfg Config, history func(r *enginetest.CrashRun)) enginetest.CrashTest {
+	images := 0
+	return enginetest.CrashTest{
+		Device: enginetest.DiskConfig{Growable: true, Discard: true},
+		Open: func(t testing.TB, file *engine.Ref) *engine.Ref {
+			if err := Format(ctx, file, nil, p); err != nil {
+				t.Fatal(err)
+			}
+			return openOn(t, file, cfg)
+		},
+		History: history,
+		Verify: func(t testing.TB, img enginetest.Image, s *enginetest.CrashState) error {
+			images++
+			return verifyCrash(t, img.Data, s, p.Version, images%40 == 0)
+		},
+		PerMoment: 3,
 	}
 }
 
 // TestCrash cuts the power at every moment of random histories. What is left has leaks at the most (or the dirty bit), reads as what was
 // flushed or written since, and is clean after the next writer has opened it.
 func TestCrash(t *testing.T) {
-	histories, perCut := 6, 2
+	histories, steps := 4, 40
 	if testing.Short() {
-		histories, perCut = 1, 1
+		histories, steps = 1, 8
 	}
 	small := DefaultConfig()
 	small.L2CacheBytes, small.RefcountCacheBytes = 0, 0
@@ -243,127 +135,73 @@ func TestCrash(t *testing.T) {
 			for h := range histories {
 				p := params(256 << 10)
 				c.change(&p)
-				node := &logNode{}
-				file := engine.NewRef(node, engine.OpenFlags{Write: true, Discard: true})
-				if err := Format(ctx, file, nil, p); err != nil {
-					t.Fatal(err)
-				}
-				base := bytes.Clone(node.data)
-				node.log = nil
-				run := &crashRun{
-					t: t, rnd: rand.New(rand.NewPCG(uint64(h), uint64(p.ClusterSize))), node: node, r: openOn(t, file, c.cfg),
-					size: p.Size, unit: p.ClusterSize,
-				}
-				for range 45 {
-					run.step(p.Version > 2)
-				}
-				run.do(crashOp{name: "close", durable: true}, run.r.Close)
-				cuts += cutEverywhere(t, run, base, p, perCut)
+				cuts += enginetest.EachCrash(t, crashTest(p, c.cfg, func(r *enginetest.CrashRun) {
+					(&crasher{CrashRun: r, rnd: rand.New(rand.NewPCG(uint64(h), uint64(p.ClusterSize))), p: p}).history(steps)
+				}))
 			}
 		})
 	}
-	t.Logf("%d cuts", cuts)
+	t.Logf("%d images", cuts)
 }
 
-// cutEverywhere reconstructs the file after each entry of the log, with what was not flushed there in part.
-func cutEverywhere(t *testing.T, run *crashRun, base []byte, p CreateParams, perCut int) int {
-	durable := base
-	now := make(sectors, p.Size/512)
-	for i := range now {
-		now[i] = []uint64{0}
+// TestCrashOfFastWrites: durable writes by a Path are durable when they complete, whichever way they took: over mappings that were
+// not on the disk yet, too.
+func TestCrashOfFastWrites(t *testing.T) {
+	p, steps := params(256<<10), 60
+	if p.ClusterSize = 4096; testing.Short() {
+		steps = 15
 	}
-	snaps := map[string][][]uint64{}
-	var pending []logged
-	op, count := 0, 0
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for k := 0; k <= len(run.node.log); k++ {
-		// Operations that have returned before this moment.
-		for ; op < len(run.ops) && run.ops[op].to <= k; op++ {
-			o := &run.ops[op]
-			if o.change != nil {
-				now = o.change(now)
+	for name, fua := range map[string]bool{"with FUA": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			arena, err := dma.New(dma.Config{Size: 64 << 10, NoHuge: true})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if o.durable {
-				now.settle()
+			defer arena.Close()
+			buf, err := arena.Alloc(64 << 10)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if o.snap != "" {
-				snaps[o.snap] = slices.Clone(now)
-			}
-			delete(snaps, o.drop)
-		}
-		may := now
-		gone := ""
-		if op < len(run.ops) && run.ops[op].from < k {
-			gone = run.ops[op].drop
-			if run.ops[op].change != nil {
-				may = make(sectors, len(now))
-				for i := range now {
-					may[i] = slices.Clone(now[i])
+			var direct uint64
+			c := crashTest(p, DefaultConfig(), func(r *enginetest.CrashRun) {
+				path, err := engine.OpenPath(ctx, r.Root, engine.PathConfig{Poller: engine.NewPoller(), Depth: 1, Arenas: []*dma.Arena{arena}})
+				if err != nil {
+					r.Fatal(err)
 				}
-				may = run.ops[op].change(may)
-			}
-		}
-		for range perCut {
-			img := survivors(durable, pending, rnd)
-			count++
-			if err := verifyCrash(t, img, may, snaps, gone, p.Version, count%40 == 0); err != nil {
-				name := "the end"
-				if op < len(run.ops) {
-					name = run.ops[op].name
+				r.Through = func(_ context.Context, b []byte, off int64, flags engine.WriteFlags) error {
+					copy(dma.Bytes(buf, len(b)), b)
+					q := &engine.Request{Op: engine.OpWrite, Off: off, Len: uint32(len(b)), Buf: buf, Flags: flags}
+					path.Submit([]*engine.Request{q})
+					if err := path.Drain(); err != nil {
+						return err
+					}
+					return q.Err()
 				}
-				path := filepath.Join(os.TempDir(), "crash.qcow2")
-				_ = os.WriteFile(path, img, 0o644)
-				t.Fatalf("cut %d, in or before %s (log %d..%d of %d): %v\nimage in %s", k, name, run.ops[min(op, len(run.ops)-1)].from,
-					run.ops[min(op, len(run.ops)-1)].to, len(run.node.log), err, path)
+				rnd := rand.New(rand.NewPCG(3, 4))
+				for range steps {
+					off := rnd.Int64N(r.Size()/4) &^ 511 // a part, so that most of it is mapped soon
+					r.Write(off, min(r.Size()-off, 512*(1+rnd.Int64N(16))), engine.WriteFlags(rnd.IntN(2))*engine.FUA)
+					if rnd.IntN(8) == 0 {
+						r.Flush()
+					}
+				}
+				s := path.Stats()
+				direct = s.Direct + s.Pieces
+				r.Do("close", true, nil, func() error { return errors.Join(path.Close(), r.Root.Close()) })
+			})
+			c.Device.FUA = fua
+			enginetest.EachCrash(t, c)
+			if direct == 0 {
+				t.Error("no write went in place")
 			}
-		}
-		if k == len(run.node.log) {
-			break
-		}
-		if e := run.node.log[k]; e.flush {
-			for _, w := range pending {
-				durable = w.apply(durable)
-			}
-			durable, pending = bytes.Clone(durable), nil
-		} else {
-			pending = append(pending, e)
-		}
+		})
 	}
-	return count
-}
-
-func (e *logged) apply(b []byte) []byte {
-	if e.size >= 0 {
-		return resized(b, e.size)
-	}
-	return place(b, e.off, e.data)
-}
-
-// survivors is what the disk has: of each write that was not flushed all sectors, some, or none.
-func survivors(durable []byte, pending []logged, rnd *rand.Rand) []byte {
-	img := bytes.Clone(durable)
-	mood := rnd.IntN(3)
-	for _, w := range pending {
-		whole := rnd.IntN(4)
-		if w.size >= 0 {
-			if whole > 0 {
-				img = w.apply(img)
-			}
-			continue
-		}
-		for at := int64(0); at < int64(len(w.data)); {
-			n := min(512-(w.off+at)%512, int64(len(w.data))-at)
-			if whole == 0 && rnd.IntN(3) != mood || whole == 1 {
-				img = place(img, w.off+at, w.data[at:at+n])
-			}
-			at += n
-		}
-	}
-	return img
 }
 
 // verifyCrash opens what a power cut has left.
-func verifyCrash(t testing.TB, img []byte, may sectors, snaps map[string][][]uint64, gone string, version int, peer bool) error {
+func verifyCrash(t testing.TB, img []byte, s *enginetest.CrashState, version int, peer bool) error {
 	disk := enginetest.NewDisk(t, enginetest.DiskConfig{Growable: true, Discard: true, Size: int64(len(img))})
 	disk.Fill(img, 0)
 	open := func(write, check bool) (*engine.Ref, *Image, error) {
@@ -384,7 +222,7 @@ func verifyCrash(t testing.TB, img []byte, may sectors, snaps map[string][][]uin
 		if err := r.ReadAt(ctx, b, 0); err != nil {
 			return err
 		}
-		return may.verify(b)
+		return s.Sectors.Verify(b)
 	}
 	r, m, err := open(false, false)
 	if err != nil {
@@ -429,9 +267,9 @@ func verifyCrash(t testing.TB, img []byte, may sectors, snaps map[string][][]uin
 	if err := content(r); err != nil {
 		return fmt.Errorf("after repair: %w", err)
 	}
-	for name, want := range snaps {
+	for name, want := range s.Saved {
 		err := m.ApplySnapshot(ctx, name)
-		if name == gone && errors.Is(err, engine.ErrNotFound) {
+		if name == s.Going && errors.Is(err, engine.ErrNotFound) {
 			continue
 		}
 		if err != nil {
@@ -441,7 +279,7 @@ func verifyCrash(t testing.TB, img []byte, may sectors, snaps map[string][][]uin
 		if err := r.ReadAt(ctx, b, 0); err != nil {
 			return err
 		}
-		if err := sectors(want).verify(b); err != nil {
+		if err := want.Verify(b); err != nil {
 			return fmt.Errorf("snapshot %s: %w", name, err)
 		}
 	}
@@ -459,7 +297,7 @@ func verifyCrash(t testing.TB, img []byte, may sectors, snaps map[string][][]uin
 // onlyFlags: version 2 has no dirty bit, so that a snapshot that was cut short can leave copied flags behind the refcounts.
 func onlyFlags(version int, lines []string) bool {
 	for _, l := range lines {
-		if !bytes.Contains([]byte(l), []byte("OFLAG_COPIED")) && !bytes.HasPrefix([]byte(l), []byte("Leaked")) {
+		if !strings.Contains(l, "OFLAG_COPIED") && !strings.HasPrefix(l, "Leaked") {
 			return false
 		}
 	}

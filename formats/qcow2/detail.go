@@ -43,6 +43,12 @@ func (m *Image) Detail() *Detail {
 	return m.newDetail()
 }
 
+// Describe is Detail for `info`.
+func (m *Image) Describe() engine.Description {
+	d := m.Detail()
+	return engine.Description{ClusterSize: d.ClusterSize, Encrypted: d.Encrypted, Dirty: d.Dirty, Specific: d}
+}
+
 func (m *Image) newDetail() *Detail {
 	h := &m.hdr
 	d := &Detail{

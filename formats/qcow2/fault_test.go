@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // faultNode fails one operation, the n-th, or all from the n-th on.
 type faultNode struct {
-	logNode
+	memNode
 	left    int // operations until the fault; negative: none
 	lasting bool
 	errno   unix.Errno
@@ -43,35 +44,35 @@ func (n *faultNode) ReadAt(ctx context.Context, p []byte, off int64) error {
 			return err
 		}
 	}
-	return n.logNode.ReadAt(ctx, p, off)
+	return n.memNode.ReadAt(ctx, p, off)
 }
 
 func (n *faultNode) WriteAt(ctx context.Context, p []byte, off int64, f engine.WriteFlags) error {
 	if err := n.fault(); err != nil {
 		return err
 	}
-	return n.logNode.WriteAt(ctx, p, off, f)
+	return n.memNode.WriteAt(ctx, p, off, f)
 }
 
 func (n *faultNode) Flush(ctx context.Context) error {
 	if err := n.fault(); err != nil {
 		return err
 	}
-	return n.logNode.Flush(ctx)
+	return n.memNode.Flush(ctx)
 }
 
 func (n *faultNode) Discard(ctx context.Context, off, length int64) error {
 	if err := n.fault(); err != nil {
 		return err
 	}
-	return n.logNode.WriteAt(ctx, make([]byte, length), off, 0)
+	return n.memNode.WriteAt(ctx, make([]byte, length), off, 0)
 }
 
 func (n *faultNode) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
 	if err := n.fault(); err != nil {
 		return err
 	}
-	return n.logNode.Resize(ctx, size, o)
+	return n.memNode.Resize(ctx, size, o)
 }
 
 // faultVerbs are what changes an image. Each is given an image that has some of everything.
@@ -117,7 +118,7 @@ var faultVerbs = map[string]func(m *Image, r *engine.Ref) error{
 // faultImage makes an image with data, zeroes, compressed clusters, a snapshot and a bitmap.
 func faultImage(t testing.TB, cluster int64, lazy bool) []byte {
 	t.Helper()
-	node := &logNode{}
+	node := &memNode{}
 	file := engine.NewRef(node, engine.OpenFlags{Write: true, Discard: true})
 	p := params(512 << 10)
 	p.ClusterSize, p.Lazy = cluster, lazy
@@ -146,6 +147,7 @@ func faultImage(t testing.TB, cluster int64, lazy bool) []byte {
 // TestFaults fails the k-th operation on the file, for every k, in every verb that changes an image. What the verb leaves, and what is
 // written afterwards, is consistent: leaks at the most, or the dirty bit.
 func TestFaults(t *testing.T) {
+	enginetest.Long(t)
 	for _, cluster := range []int64{512, 4096} {
 		for name, verb := range faultVerbs {
 			for _, lasting := range []bool{false, true} {
@@ -153,7 +155,7 @@ func TestFaults(t *testing.T) {
 					t.Run(fmt.Sprintf("%d %s lasting %t reads %t", cluster, name, lasting, reads), func(t *testing.T) {
 						base := faultImage(t, cluster, false)
 						for k := 0; ; k++ {
-							if testing.Short() && k > 40 {
+							if testing.Short() && k > 8 {
 								return
 							}
 							fired, err := faultOnce(t, base, k, lasting, reads, verb)
@@ -175,7 +177,7 @@ func TestFaults(t *testing.T) {
 }
 
 func faultOnce(t *testing.T, base []byte, k int, lasting, reads bool, verb func(m *Image, r *engine.Ref) error) (bool, error) {
-	node := &faultNode{logNode: logNode{data: bytes.Clone(base)}, left: -1, errno: unix.EIO, lasting: lasting, reads: reads}
+	node := &faultNode{memNode: memNode{data: bytes.Clone(base)}, left: -1, errno: unix.EIO, lasting: lasting, reads: reads}
 	if k%3 == 1 {
 		node.errno = unix.ENOSPC
 	}
@@ -200,7 +202,7 @@ func faultOnce(t *testing.T, base []byte, k int, lasting, reads bool, verb func(
 	if !node.fired && (verr != nil || cerr != nil) {
 		return false, fmt.Errorf("without a fault: %w", errors.Join(verr, cerr))
 	}
-	ro := engine.NewRef(&logNode{data: node.data}, engine.OpenFlags{})
+	ro := engine.NewRef(&memNode{data: node.data}, engine.OpenFlags{})
 	h, err := ReadHeader(ctx, ro, false)
 	if err != nil {
 		return node.fired, fmt.Errorf("after %w: %w", verr, err)

@@ -108,3 +108,44 @@ func openFile(t testing.TB, path string, write, create bool) *engine.Ref {
 	}
 	return engine.NewRef(&fileNode{f}, engine.OpenFlags{Write: write, Discard: true})
 }
+
+// memNode is a file in memory.
+type memNode struct{ data []byte }
+
+func (n *memNode) Info() engine.Info {
+	return engine.Info{Driver: "memory", Caps: engine.CapWritable | engine.CapGrowable | engine.CapDiscard}
+}
+func (n *memNode) Size() int64 { return int64(len(n.data)) }
+
+func (n *memNode) ReadAt(_ context.Context, p []byte, off int64) error {
+	clear(p[copy(p, n.data[min(off, n.Size()):]):])
+	return nil
+}
+
+func (n *memNode) WriteAt(_ context.Context, p []byte, off int64, _ engine.WriteFlags) error {
+	if end := off + int64(len(p)); end > n.Size() {
+		n.data = append(n.data, make([]byte, end-n.Size())...)
+	}
+	copy(n.data[off:], p)
+	return nil
+}
+
+func (n *memNode) Flush(context.Context) error { return nil }
+
+func (n *memNode) Discard(ctx context.Context, off, length int64) error {
+	return n.WriteAt(ctx, make([]byte, min(length, n.Size()-off)), off, 0)
+}
+
+func (n *memNode) Resize(_ context.Context, size int64, _ engine.ResizeOptions) error {
+	if size <= n.Size() {
+		n.data = n.data[:size:size]
+		return nil
+	}
+	n.data = append(n.data, make([]byte, size-n.Size())...)
+	return nil
+}
+
+func (n *memNode) Extents(_ context.Context, off, length int64, dst []engine.Extent) ([]engine.Extent, error) {
+	return append(dst, engine.Extent{Off: off, Len: length, Flags: engine.ExtentData}), nil
+}
+func (n *memNode) Close() error { return nil }

@@ -1,6 +1,10 @@
 package qcow2
 
-import "context"
+import (
+	"context"
+
+	"github.com/blkbench/blkbench/engine"
+)
 
 // freeClass says which of the pass-discard options a freed range falls under.
 type freeClass uint8
@@ -34,26 +38,34 @@ func (m *Image) release(n int) {
 	}
 	m.draining = append(m.draining, m.written[:n]...)
 	m.written = append([]pendingFree(nil), m.written[n:]...)
-	count := len(m.draining)
+	// Counted from the start: what older work takes from the front must not move the mark of younger work on.
+	upTo := m.drained + int64(len(m.draining))
 	m.domain.Defer(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.closed {
 			return
 		}
-		count = min(count, len(m.draining))
-		for i := range m.draining[:count] {
-			// An error leaves the rest counted: a leak, which check finds.
-			if err := m.freeNow(context.Background(), &m.draining[i]); err != nil {
-				break
-			}
-		}
-		m.draining = m.draining[count:]
+		m.freeDrained(context.Background(), upTo)
 	})
+}
+
+// freeDrained frees what was handed to grace periods up to a mark. mu is held.
+func (m *Image) freeDrained(ctx context.Context, upTo int64) {
+	n := min(max(0, upTo-m.drained), int64(len(m.draining)))
+	for i := range m.draining[:n] {
+		// An error leaves the rest counted: a leak, which check finds.
+		if err := m.freeNow(ctx, &m.draining[i]); err != nil {
+			break
+		}
+	}
+	m.draining = m.draining[n:]
+	m.drained += n
 }
 
 // freeNow takes the reference away. mu is held.
 func (m *Image) freeNow(ctx context.Context, f *pendingFree) error {
+	m.file.Event(engine.EventClusterFree)
 	pass := f.class == freeAlways ||
 		(f.class == freeRequest && m.cfg.PassDiscardRequest) ||
 		(f.class == freeSnapshot && m.cfg.PassDiscardSnap) ||

@@ -23,7 +23,7 @@ func seedImages(f *testing.F) [][]byte {
 	} {
 		p := params(64 << 10)
 		change(&p)
-		node := &logNode{}
+		node := &memNode{}
 		file := engine.NewRef(node, engine.OpenFlags{Write: true})
 		if err := Format(ctx, file, nil, p); err != nil {
 			f.Fatal(err)
@@ -209,7 +209,7 @@ func FuzzImage(f *testing.F) {
 		if len(b) > 1<<20 {
 			return
 		}
-		disk := &smallNode{logNode{data: bytes.Clone(b)}}
+		disk := &smallNode{memNode{data: bytes.Clone(b)}}
 		open := func(write, check bool) (*engine.Ref, *Image) {
 			file := engine.NewRef(disk, engine.OpenFlags{Write: write, Discard: true})
 			h, err := ReadHeader(ctx, file, false)
@@ -253,28 +253,24 @@ func FuzzImage(f *testing.F) {
 }
 
 // smallNode is a file on a small disk.
-type smallNode struct{ logNode }
+type smallNode struct{ memNode }
 
 const smallSize = 8 << 20
 
-func (n *smallNode) WriteAt(_ context.Context, p []byte, off int64, _ engine.WriteFlags) error {
+func (n *smallNode) WriteAt(ctx context.Context, p []byte, off int64, flags engine.WriteFlags) error {
 	if off+int64(len(p)) > smallSize {
 		return unix.ENOSPC
 	}
-	n.data = place(n.data, off, p)
-	return nil
+	return n.memNode.WriteAt(ctx, p, off, flags)
 }
-
-func (n *smallNode) Flush(context.Context) error { return nil }
 
 func (n *smallNode) Discard(context.Context, int64, int64) error { return nil }
 
-func (n *smallNode) Resize(_ context.Context, size int64, _ engine.ResizeOptions) error {
+func (n *smallNode) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
 	if size > smallSize {
 		return unix.ENOSPC
 	}
-	n.data = resized(n.data, size)
-	return nil
+	return n.memNode.Resize(ctx, size, o)
 }
 
 // look reads and describes a part of an image, whatever size it claims.

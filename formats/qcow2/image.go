@@ -12,13 +12,14 @@ import (
 // Image is an open qcow2 image.
 type Image struct {
 	geometry
-	file    *engine.Ref // metadata, and data unless there is a data file
-	data    *engine.Ref // guest data: file, or the external data file
-	backing atomic.Pointer[engine.Ref]
-	cfg     Config
-	info    engine.Info
-	domain  *engine.Domain
-	crypt   dataCipher // between mapping and data; nil when the image is not encrypted
+	file     *engine.Ref // metadata, and data unless there is a data file
+	data     *engine.Ref // guest data: file, or the external data file
+	backing  atomic.Pointer[engine.Ref]
+	cfg      Config
+	info     engine.Info
+	domain   *engine.Domain
+	unpacked unpacked
+	crypt    dataCipher // between mapping and data; nil when the image is not encrypted
 
 	size      atomic.Int64          // guest bytes
 	index     atomic.Pointer[index] // L1 and the slices that are in memory
@@ -39,6 +40,7 @@ type Image struct {
 	frees    []pendingFree      // unpublished in memory
 	written  []pendingFree      // unpublished on disk, but the write is not yet durable
 	draining []pendingFree      // waiting for a grace period
+	drained  int64              // how many have left draining
 	packed   packedAlloc        // where compressed clusters go
 	snaps    []SnapshotRecord
 	snapLen  int64              // bytes of the snapshot table on disk
@@ -186,6 +188,7 @@ func (m *Image) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	m.drained += int64(len(m.draining))
 	m.draining = nil
 	if err := m.writeRefs(ctx); err != nil {
 		return err

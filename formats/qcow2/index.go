@@ -47,14 +47,15 @@ func newIndex(g *geometry, l1 []uint64) *index {
 
 // slice returns the slice when it is in memory.
 func (x *index) slice(no int64) *slice {
-	if uint64(no/pageSlices) >= uint64(len(x.pages)) {
+	page := uint64(no) / pageSlices
+	if page >= uint64(len(x.pages)) {
 		return nil
 	}
-	p := x.pages[no/pageSlices].Load()
+	p := x.pages[page].Load()
 	if p == nil {
 		return nil
 	}
-	return p[no%pageSlices].Load()
+	return p[uint64(no)%pageSlices].Load()
 }
 
 func (x *index) entry(i int64) L1Entry {
@@ -105,6 +106,7 @@ func (m *Image) slice(ctx context.Context, no int64) (*slice, error) {
 	if e.Offset()&m.clusterMask != 0 {
 		return nil, m.corrupt(ctx, engine.Errf(engine.ErrCorrupt, "L2 table offset %#x unaligned (L1 index: %#x)", e.Offset(), m.l1Index(no)))
 	}
+	m.file.Event(engine.EventL2Load)
 	buf := make([]byte, m.sliceBytes())
 	if err := m.readFile(ctx, buf, m.sliceHost(e, no)); err != nil {
 		return nil, err
@@ -176,8 +178,10 @@ func (m *Image) forget(keep func(no int64) bool) {
 	c.hand = 0
 }
 
-// set changes an entry of a slice and publishes it at once. mu is held.
+// set changes an entry of a slice and publishes it at once. The generation moves first: who sees the entry sees that it is not durable
+// (Map's NeedFlush). mu is held.
 func (m *Image) set(s *slice, i int, e L2Entry, bm Subclusters) {
+	m.dirtyGen.Add(1)
 	if m.extended {
 		s.seq.Add(1)
 		atomic.StoreUint64(&s.words[2*i], uint64(e))
@@ -189,7 +193,6 @@ func (m *Image) set(s *slice, i int, e L2Entry, bm Subclusters) {
 		s.mark(i, i+1)
 	}
 	m.cache.dirty[s.no] = s
-	m.dirtyGen.Add(1)
 }
 
 // at returns entry i of a slice. mu is held.
@@ -202,9 +205,9 @@ func (m *Image) at(s *slice, i int) (L2Entry, Subclusters) {
 
 // setL1 changes an L1 entry. mu is held.
 func (m *Image) setL1(i int64, e L1Entry) {
+	m.dirtyGen.Add(1)
 	atomic.StoreUint64(&m.index.Load().l1[i], uint64(e))
 	m.l1Dirty[i/64] = struct{}{}
-	m.dirtyGen.Add(1)
 }
 
 // sliceForWrite returns a slice whose table may be changed in place: a missing table is made, a shared one copied. mu is held.
@@ -226,6 +229,7 @@ func (m *Image) sliceForWrite(ctx context.Context, no int64) (*slice, error) {
 
 // newTable makes an empty L2 table for L1 entry i.
 func (m *Image) newTable(ctx context.Context, i int64) error {
+	m.file.Event(engine.EventL2AllocWrite)
 	c, err := m.allocContiguous(ctx, 1)
 	if err != nil {
 		return err
@@ -263,6 +267,7 @@ func (m *Image) copyTable(ctx context.Context, i int64, old L1Entry) error {
 			break
 		}
 	}
+	m.file.Event(engine.EventL2AllocCowRead)
 	buf := make([]byte, m.clusterSize)
 	if err := m.readFile(ctx, buf, old.Offset()); err != nil {
 		return err
@@ -271,6 +276,7 @@ func (m *Image) copyTable(ctx context.Context, i int64, old L1Entry) error {
 	if err != nil {
 		return err
 	}
+	m.file.Event(engine.EventL2AllocWrite)
 	if err := m.file.WriteAt(ctx, buf, c<<m.clusterBits, 0); err != nil {
 		return m.undoAlloc(ctx, c, 1, err)
 	}
@@ -330,6 +336,7 @@ func (m *Image) writeSlices(ctx context.Context) error {
 		for _, w := range s.words[lo:hi] {
 			buf = be.AppendUint64(buf, w)
 		}
+		m.file.Event(engine.EventL2Update)
 		if err := m.file.WriteAt(ctx, buf, m.sliceHost(e, s.no)+int64(8*lo), 0); err != nil {
 			return err
 		}
@@ -348,6 +355,7 @@ func (m *Image) writeL1(ctx context.Context) error {
 		for _, w := range x.l1[from:to] {
 			buf = be.AppendUint64(buf, w)
 		}
+		m.file.Event(engine.EventL1Update)
 		if err := m.file.WriteAt(ctx, buf, int64(m.hdr.L1TableOffset)+8*from, 0); err != nil {
 			return err
 		}

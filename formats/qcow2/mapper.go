@@ -22,6 +22,15 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 	if m.crypt != nil || m.blind || (op == engine.OpWrite && !m.fastWrite.Load()) {
 		return engine.Mapping{}, false
 	}
+	if !m.extended {
+		if hostOff, ok := m.findPlain(op, off, n); ok {
+			mp := engine.Mapping{Off: hostOff, Len: n, Child: m.dataChild(), Kind: engine.MapData}
+			if op == engine.OpWrite {
+				mp.NeedFlush = m.dirtyGen.Load() != m.cleanGen.Load()
+			}
+			return mp, true
+		}
+	}
 	r, ok := m.find(off, n)
 	if !ok {
 		return engine.Mapping{}, false
@@ -37,21 +46,34 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 	switch r.kind {
 	case kindNormal:
 		return engine.Mapping{Off: r.hostOff, Len: r.n, Child: m.dataChild(), Kind: engine.MapData}, true
-	case kindZeroPlain, kindZeroAlloc:
-		return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-	case kindUnallocated, kindUnallocatedAlloc:
-		b := m.backing.Load()
-		if b == nil {
-			return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-		}
-		left := b.Size() - off
-		if left <= 0 {
-			return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
-		}
-		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
-	default:
+	case kindCompressed, kindInvalid:
 		return engine.Mapping{}, false
+	case kindUnallocated, kindUnallocatedAlloc, kindZeroPlain, kindZeroAlloc:
 	}
+	if left := m.belowLeft(r.kind, off); left > 0 {
+		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
+	}
+	// Zeroes of all kinds make one run.
+	for r.n < n {
+		next, ok := m.find(off+r.n, n-r.n)
+		if !ok || next.kind == kindNormal || next.kind == kindCompressed || next.kind == kindInvalid || m.belowLeft(next.kind, off+r.n) > 0 {
+			break
+		}
+		r.n += next.n
+	}
+	return engine.Mapping{Len: r.n, Kind: engine.MapZero}, true
+}
+
+// belowLeft returns how many bytes the backing file has from off on, where the kind is one that shows it.
+func (m *Image) belowLeft(k kind, off int64) int64 {
+	if k != kindUnallocated && k != kindUnallocatedAlloc {
+		return 0
+	}
+	b := m.backing.Load()
+	if b == nil {
+		return 0
+	}
+	return b.Size() - off
 }
 
 func (m *Image) dataChild() uint16 {
@@ -59,6 +81,26 @@ func (m *Image) dataChild() uint16 {
 		return childData
 	}
 	return childFile
+}
+
+// findPlain is find for what is asked most: a range inside one normal cluster. False says nothing. Entries are not extended.
+func (m *Image) findPlain(op engine.Op, off, n int64) (hostOff int64, ok bool) {
+	within := off & m.clusterMask
+	s := m.index.Load().slice(off >> ((m.clusterBits + m.sliceBits) & 63))
+	if s == nil || within+n > m.clusterSize {
+		return 0, false
+	}
+	i := uint64(off) >> (m.clusterBits & 63) & (uint64(len(s.words)) - 1) // a power of two
+	e := atomic.LoadUint64(&s.words[i])
+	hostOff = int64(e &^ bitCopied)
+	if hostOff == 0 || hostOff&(m.clusterMask|^offsetMask) != 0 ||
+		(op == engine.OpWrite && (s.foreign || e&bitCopied == 0)) || (m.dataFile && hostOff+within != off) {
+		return 0, false
+	}
+	if s.used.Load() == 0 {
+		s.used.Store(1)
+	}
+	return hostOff + within, true
 }
 
 // find looks a run up in memory: no lock, no I/O, no allocation. It is at most n bytes and within one slice.

@@ -12,7 +12,7 @@ import (
 // mapped is an image of which the first half is allocated, a quarter zero, and the rest unallocated; all tables are in memory.
 func mapped(t testing.TB, p CreateParams) (*Image, *engine.Ref) {
 	t.Helper()
-	node := &logNode{}
+	node := &memNode{}
 	file := engine.NewRef(node, engine.OpenFlags{Write: true, Discard: true})
 	if err := Format(ctx, file, nil, p); err != nil {
 		t.Fatal(err)
@@ -27,7 +27,6 @@ func mapped(t testing.TB, p CreateParams) (*Image, *engine.Ref) {
 	if err := r.WriteZeroes(ctx, p.Size/2, p.Size/4, 0); err != nil {
 		t.Fatal(err)
 	}
-	node.log = nil
 	return r.Node().(*Image), r
 }
 

@@ -1,6 +1,12 @@
 package qcow2
 
-import "github.com/blkbench/blkbench/engine"
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/blkbench/blkbench/engine"
+)
 
 // Measure says how large a file gets: Required with dataBytes of guest data in whole clusters, FullyAllocated with all of the guest size,
 // Bitmaps what persistent bitmaps add.
@@ -8,6 +14,45 @@ type Measure struct {
 	Required       int64 `json:"required"`
 	FullyAllocated int64 `json:"fully-allocated"`
 	Bitmaps        int64 `json:"bitmaps,omitempty"`
+}
+
+// measure is the driver's answer to `measure`.
+func measure(ctx context.Context, r *engine.MeasureRequest) (engine.Measurement, error) {
+	o := new(CreateOptions)
+	if err := errors.Join(r.Opts.Bind(o), r.Opts.Unused()); err != nil {
+		return engine.Measurement{}, &engine.Error{Kind: engine.ErrOption, Len: -1, Cause: err}
+	}
+	all, err := o.Params(r.Size)
+	switch {
+	case err != nil && errors.Is(err, engine.ErrUnsupported): // encryption, which has a header of its own
+		return engine.Measurement{}, err
+	case all.Version < 3 && all.RefcountBits != 16:
+		return engine.Measurement{}, engine.Errf(engine.ErrOption,
+			"Different refcount widths than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)")
+	}
+	// As in QEMU nothing else decides the size, a data file neither: what is in either file counts.
+	p := CreateParams{
+		Version: 3, Size: r.Size, ClusterSize: all.ClusterSize, RefcountBits: all.RefcountBits, ExtendedL2: all.ExtendedL2, Prealloc: all.Prealloc,
+	}
+	var data int64
+	switch {
+	case r.Data == nil:
+	case all.BackingFile != "":
+		data = math.MaxInt64 // what the backing file holds is not looked at: nothing can be left out
+	default:
+		if data, err = r.Data(ctx, p.ClusterSize); err != nil {
+			return engine.Measurement{}, err
+		}
+	}
+	m, err := MeasureImage(p, data)
+	if err != nil {
+		return engine.Measurement{}, err
+	}
+	out := engine.Measurement{Required: m.Required, FullyAllocated: m.FullyAllocated, Bitmaps: -1}
+	if src, ok := r.Source.(*Image); ok && all.Version >= 3 && src.version >= 3 {
+		out.Bitmaps = src.MeasureBitmaps(p.ClusterSize)
+	}
+	return out, nil
 }
 
 // MeasureImage computes the sizes of a new image; data is how many guest bytes will be stored, in whole clusters of the image.

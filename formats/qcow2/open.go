@@ -113,6 +113,7 @@ func (m *Image) loadTables(ctx context.Context) error {
 		return err
 	}
 	m.index.Store(newIndex(&m.geometry, l1))
+	m.file.Event(engine.EventReftableLoad)
 	m.refs.table, err = m.readWords(ctx, int64(m.hdr.RefcountTableOffset), int64(m.hdr.RefcountTableClusters)<<m.clusterBits/8)
 	return err
 }

@@ -20,7 +20,7 @@ type OpenOptions struct {
 	L2CacheEntrySize   *int64       `opt:"l2-cache-entry-size" kind:"size" help:"taken and not used: a table is read in parts of up to 64K"`
 	RefcountCacheSize  *int64       `opt:"refcount-cache-size" kind:"size" min:"0" help:"memory for refcount blocks"`
 	CleanInterval      *int64       `opt:"cache-clean-interval" min:"0" help:"taken and not used: the cache never exceeds its size"`
-	FastWrites         opts.OptBool `opt:"fast-writes" help:"writes of allocated clusters go in place without a lock (default: off, until the replay of histories over it is green)"`
+	FastWrites         opts.OptBool `opt:"fast-writes" help:"writes of allocated clusters go in place without a lock"`
 	CompressionLevel   int          `opt:"compression-level" min:"0" max:"22" default:"0" help:"for compressed writes: 0 is balanced"`
 	CompressionWindow  int64        `opt:"compression-window" kind:"size,pow2" min:"512" max:"32k" default:"4k" help:"zlib: bytes to look back; QEMU reads up to 4k"`
 }
@@ -59,7 +59,7 @@ type AmendOptions struct {
 func Driver() engine.Driver {
 	return engine.Define[OpenOptions, CreateOptions](engine.Driver{
 		Name: "qcow2", Kind: engine.KindFormat, Help: "QEMU's image format: snapshots, compression, backing files",
-		Probe: Probe, AmendOpts: new(AmendOptions),
+		Probe: Probe, AmendOpts: new(AmendOptions), Measure: measure,
 	}, open, create)
 }
 
@@ -79,8 +79,8 @@ func (o *OpenOptions) config(flags engine.OpenFlags) Config {
 	}
 	c.PassDiscardRequest = o.PassDiscardRequest.Or(flags.Discard)
 	c.PassDiscardSnap = o.PassDiscardSnap.Or(true)
-	c.PassDiscardOther = o.PassDiscardOther.Or(false)
-	c.FastWrites = o.FastWrites.Or(false)
+	c.PassDiscardOther = o.PassDiscardOther.Or(true)
+	c.FastWrites = o.FastWrites.Or(true)
 	c.CompressionLevel, c.CompressionWindow = o.CompressionLevel, int(o.CompressionWindow)
 	if o.CacheSize != nil {
 		c.L2CacheBytes, c.RefcountCacheBytes = *o.CacheSize*4/5, *o.CacheSize/5

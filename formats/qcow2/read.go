@@ -65,11 +65,13 @@ func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) error {
 func (m *Image) readRun(ctx context.Context, r run, p []byte, off int64) error {
 	switch r.kind {
 	case kindNormal:
+		m.file.Event(engine.EventReadAIO)
 		return m.readData(ctx, p, r.hostOff, off)
 	case kindCompressed:
 		return m.readCompressed(ctx, p, r.entry, off&m.clusterMask)
 	case kindUnallocated, kindUnallocatedAlloc:
 		if b := m.backing.Load(); b != nil {
+			m.file.Event(engine.EventReadBackingAIO)
 			return readPadded(ctx, b, p, off)
 		}
 		clear(p)
@@ -97,6 +99,7 @@ func (m *Image) readData(ctx context.Context, p []byte, hostOff, guestOff int64)
 
 // writeData writes guest data to where it is stored.
 func (m *Image) writeData(ctx context.Context, p []byte, hostOff, guestOff int64) error {
+	m.file.Event(engine.EventWriteAIO)
 	if m.crypt == nil {
 		return m.data.WriteAt(ctx, p, hostOff, 0)
 	}

@@ -44,6 +44,7 @@ func (m *Image) refBlock(ctx context.Context, no int64) (*refBlock, error) {
 	if hostOff&m.clusterMask != 0 {
 		return nil, m.corrupt(ctx, engine.Errf(engine.ErrCorrupt, "Refblock offset %#x unaligned (reftable index: %#x)", hostOff, no))
 	}
+	m.file.Event(engine.EventRefblockLoad)
 	b := &refBlock{no: no, host: hostOff, raw: make([]byte, m.clusterSize), used: true}
 	if err := m.readFile(ctx, b.raw, hostOff); err != nil {
 		return nil, err
@@ -86,6 +87,7 @@ func (m *Image) writeBlock(ctx context.Context, b *refBlock) error {
 		return nil
 	}
 	lo, hi := b.lo&^511, min((b.hi+511)&^511, len(b.raw))
+	m.file.Event(engine.EventRefblockUpdatePart)
 	if err := m.file.WriteAt(ctx, b.raw[lo:hi], b.host+int64(lo), 0); err != nil {
 		return err
 	}
@@ -111,6 +113,7 @@ func (m *Image) writeRefs(ctx context.Context) error {
 		for _, w := range m.refs.table[sector*64 : sector*64+64] {
 			buf = be.AppendUint64(buf, w)
 		}
+		m.file.Event(engine.EventRefblockAllocHookup)
 		if err := m.file.WriteAt(ctx, buf, int64(m.hdr.RefcountTableOffset)+512*sector, 0); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func checkClean(t testing.TB, r *engine.Ref) error {
 func TestReplay(t *testing.T) {
 	runs := 25
 	if testing.Short() {
-		runs = 4
+		runs = 1
 	}
 	small := DefaultConfig()
 	small.L2CacheBytes, small.RefcountCacheBytes = 0, 0
@@ -79,7 +79,6 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := params(size)
-			c.cfg.FastWrites = false // off by default: histories over fast writes still find lost data
 			c.change(&p)
 			var sum engine.PathStats
 			hc := enginetest.HistoryConfig{Size: size, Batches: 25, Depth: 12, MaxLen: 96 << 10}

@@ -143,6 +143,7 @@ func (m *Image) growL1(ctx context.Context, entries int64) error {
 	if entries <= int64(len(x.l1)) {
 		return nil
 	}
+	m.file.Event(engine.EventL1GrowAllocTable)
 	c, err := m.allocContiguous(ctx, m.clusters(entries*8))
 	if err != nil {
 		return err
@@ -163,6 +164,7 @@ func (m *Image) switchL1(ctx context.Context, l1 []uint64, hostOff int64) error 
 	}
 	table := make([]uint64, m.clusters(int64(len(l1))*8)<<m.clusterBits/8)
 	copy(table, l1)
+	m.file.Event(engine.EventL1GrowWriteTable)
 	if err := m.writeWords(ctx, table, hostOff); err != nil {
 		return err
 	}
@@ -172,6 +174,7 @@ func (m *Image) switchL1(ctx context.Context, l1 []uint64, hostOff int64) error 
 	if err := m.barrier(ctx); err != nil {
 		return err
 	}
+	m.file.Event(engine.EventL1GrowActivateTable)
 	oldOffset, oldBytes := int64(m.hdr.L1TableOffset), int64(m.hdr.L1Size)*8
 	if err := m.switchHeader(ctx, func(h *Header) {
 		h.L1TableOffset, h.L1Size = uint64(hostOff), uint32(len(l1))
@@ -272,6 +275,8 @@ func (m *Image) dropTables(ctx context.Context, keep int64) error {
 	}
 	m.forget(func(no int64) bool { return m.l1Index(no) < keep })
 	x := m.index.Load()
+	m.file.Event(engine.EventL1ShrinkWriteTable)
+	m.file.Event(engine.EventL1ShrinkFreeL2Clusters)
 	for i := keep; i < int64(len(x.l1)); i++ {
 		if e := x.entry(i); e.Offset() != 0 {
 			m.setL1(i, 0)

@@ -25,7 +25,8 @@ type CreateOptions struct {
 func Driver() engine.Driver {
 	return engine.Define[OpenOptions, CreateOptions](engine.Driver{
 		Name: "raw", Kind: engine.KindFormat, Help: "bytes as they are",
-		Probe: func([]byte, string) int { return 1 },
+		Probe:   func([]byte, string) int { return 1 },
+		Measure: measure,
 	}, open, create)
 }
 
@@ -54,5 +55,11 @@ func create(ctx context.Context, r *engine.CreateRequest, o *CreateOptions) erro
 		return engine.Errf(engine.ErrOption, "Image creation needs a size parameter")
 	}
 	size := (r.Size + 511) &^ 511
-	return r.File.Resize(ctx, size, engine.ResizeOptions{Prealloc: engine.Prealloc(o.Preallocation), Exact: true})
+	return r.File.Resize(ctx, size, engine.ResizeOptions{Prealloc: engine.Prealloc(o.Preallocation)})
+}
+
+// measure is the size: holes are the file system's affair.
+func measure(_ context.Context, r *engine.MeasureRequest) (engine.Measurement, error) {
+	size := (r.Size + 511) &^ 511
+	return engine.Measurement{Required: size, FullyAllocated: size, Bitmaps: -1}, nil
 }

@@ -174,13 +174,13 @@ func (n *Node) extend(end int64) error {
 func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) error {
 	old := n.size.Load()
 	if n.device {
-		switch {
-		case size == old, size < old && !o.Exact:
-			return nil
+		switch { // the words are QEMU's
+		case size != old && o.Exact:
+			return engine.Errf(engine.ErrUnsupported, "Cannot resize device files")
 		case size > old:
-			return engine.Errf(engine.ErrUnsupported, "cannot grow device files")
+			return engine.Errf(engine.ErrUnsupported, "Cannot grow device files")
 		}
-		return engine.Errf(engine.ErrUnsupported, "cannot resize device files")
+		return nil
 	}
 	n.resizing.Lock()
 	defer n.resizing.Unlock()
@@ -190,7 +190,7 @@ func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) e
 	old = n.endNow()
 	if size <= old && o.Prealloc != engine.PreallocOff && o.Prealloc != "" {
 		if size < old {
-			return engine.Errf(engine.ErrUnsupported, "preallocation can't be used for shrinking files")
+			return engine.Errf(engine.ErrUnsupported, "Cannot use preallocation for shrinking files")
 		}
 		return nil
 	}
@@ -228,7 +228,7 @@ func (n *Node) provide(ctx context.Context, old, size int64, mode engine.Preallo
 		return n.fill(ctx, old, size)
 	case engine.PreallocMetadata:
 	}
-	return engine.Errf(engine.ErrUnsupported, "unsupported preallocation mode '%s'", mode)
+	return engine.Errf(engine.ErrUnsupported, "Unsupported preallocation mode: %s", mode)
 }
 
 // fill writes zeroes, so that the storage provides and initialises every block.

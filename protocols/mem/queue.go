@@ -10,32 +10,23 @@ import (
 
 // OpenQueue opens the polled plane: requests are done as they are submitted and wait to be polled.
 func (n *Node) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engine.Queue, error) {
-	return &queue{node: n, done: make([]*engine.Request, cfg.Depth)}, nil
+	return &queue{node: n, done: engine.NewDoneRing(cfg.Depth)}, nil
 }
 
 // queue completes requests in the order of submission.
-//
-// Invariant: the requests taken and not yet polled are the n from head on, round the end of done.
 type queue struct {
-	node    *Node
-	done    []*engine.Request
-	head, n int
+	node *Node
+	done engine.DoneRing
 }
 
 func (q *queue) Supports(op engine.Op) bool { return op <= engine.OpNop }
 
 func (q *queue) Submit(reqs []*engine.Request) int {
-	n := min(len(reqs), len(q.done)-q.n)
+	n := q.done.Room(len(reqs))
 	for _, r := range reqs[:n] {
 		q.do(r)
+		q.done.Push(r)
 	}
-	at := q.head + q.n
-	if at >= len(q.done) {
-		at -= len(q.done)
-	}
-	k := copy(q.done[at:], reqs[:n])
-	copy(q.done, reqs[k:n])
-	q.n += n
 	return n
 }
 
@@ -56,16 +47,7 @@ func (q *queue) do(r *engine.Request) {
 
 func (q *queue) Kick() error { return nil }
 
-func (q *queue) Poll(done []*engine.Request) int {
-	n := min(len(done), q.n)
-	k := copy(done[:n], q.done[q.head:])
-	copy(done[k:n], q.done)
-	if q.head += n; q.head >= len(q.done) {
-		q.head -= len(q.done)
-	}
-	q.n -= n
-	return n
-}
+func (q *queue) Poll(done []*engine.Request) int { return q.done.Pop(done) }
 
 func (q *queue) Wait(time.Duration) error { return nil }
 

@@ -12,34 +12,25 @@ import (
 // OpenQueue opens the polled plane.
 func (n *Node) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engine.Queue, error) {
 	if n.o.Latency == 0 && n.o.Jitter == 0 {
-		return &instant{node: n, done: make([]*engine.Request, cfg.Depth)}, nil
+		return &instant{node: n, done: engine.NewDoneRing(cfg.Depth)}, nil
 	}
 	return &delayed{node: n, due: make([]item, 0, cfg.Depth), delays: newDelays(&n.o)}, nil
 }
 
 // instant completes requests in the order of submission, at the next Poll.
-//
-// Invariant: the requests taken and not yet polled are the n from head on, round the end of done.
 type instant struct {
-	node    *Node
-	done    []*engine.Request
-	head, n int
+	node *Node
+	done engine.DoneRing
 }
 
 func (q *instant) Supports(engine.Op) bool { return true }
 
 func (q *instant) Submit(reqs []*engine.Request) int {
-	n := min(len(reqs), len(q.done)-q.n)
+	n := q.done.Room(len(reqs))
 	for _, r := range reqs[:n] {
 		q.node.finish(r)
+		q.done.Push(r)
 	}
-	at := q.head + q.n
-	if at >= len(q.done) {
-		at -= len(q.done)
-	}
-	k := copy(q.done[at:], reqs[:n])
-	copy(q.done, reqs[k:n])
-	q.n += n
 	return n
 }
 
@@ -56,16 +47,7 @@ func (n *Node) finish(r *engine.Request) {
 
 func (q *instant) Kick() error { return nil }
 
-func (q *instant) Poll(done []*engine.Request) int {
-	n := min(len(done), q.n)
-	k := copy(done[:n], q.done[q.head:])
-	copy(done[k:n], q.done)
-	if q.head += n; q.head >= len(q.done) {
-		q.head -= len(q.done)
-	}
-	q.n -= n
-	return n
-}
+func (q *instant) Poll(done []*engine.Request) int { return q.done.Pop(done) }
 
 func (q *instant) Wait(time.Duration) error { return nil }
 

@@ -64,6 +64,7 @@ func newNode(ctx context.Context, r *engine.OpenRequest, o *Options, h *host) (*
 	n.info.Driver = "nvme"
 	n.info.Filename = fmt.Sprintf("nvme://%s/%d", o.Device, o.Namespace)
 	if o.Socket != "" {
+		n.info.Caps |= engine.CapSharedBuffers
 		n.info.Filename = fmt.Sprintf("nvme+vfio-user://%s/%d", o.Socket, o.Namespace)
 	}
 	n.facts.Queues, n.facts.HostMemory = h.ctrl.Queues(), h.ctrl.HostMemory()

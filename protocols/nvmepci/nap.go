@@ -14,6 +14,7 @@ import (
 // sleeps through most of the latency and polls the rest. How long it sleeps is learnt from how the last waits ended.
 const (
 	napWorth  = 40_000 // ns: shorter waits are polled through
+	napProof  = 16     // so many in a row are taken for the device's latency
 	napMargin = 8_000  // ns: how long before the completion to wake
 	napLong   = 1_000_000
 	napAgain  = 20 * time.Microsecond // between looks, when a wait takes much longer than expected
@@ -22,21 +23,28 @@ const (
 // nap is the length of the sleep that a wait begins with.
 type nap struct {
 	length int64 // ns
+	long   int   // waits in a row that were worth a sleep: one alone is the machine's doing, not the device's
 	slack  bool  // the thread's timers are exact
 }
 
 // learn takes in how a wait ended: after the sleep, the completion was there already (polled is 0), or came after polled ns.
 func (n *nap) learn(slept, polled int64) {
 	switch {
-	case slept == 0 && polled >= napWorth:
-		n.length = polled / 2
+	case slept == 0 && polled < napWorth:
+		n.long = 0
 	case slept == 0:
+		if n.long++; n.long >= napProof {
+			n.length = napWorth / 2
+		}
 	case polled == 0: // too late, who knows by how much
-		n.length -= n.length / 8
+		n.length -= n.length / 4
 	default:
-		n.length += (polled - napMargin) / 16
+		n.length += min((polled-napMargin)/16, n.length/4)
 	}
 	if n.length < napWorth/2 {
+		if slept > 0 {
+			n.long = 0
+		}
 		n.length = 0
 	}
 	n.length = min(n.length, napLong)

@@ -36,17 +36,31 @@ func TestNapLearns(t *testing.T) {
 			if n.length < c.low || n.length > c.high {
 				t.Errorf("sleeps %d ns of %d, want %d to %d", n.length, c.latency, c.low, c.high)
 			}
-			if late > 3000/3 {
+			if late > 3000/8 {
 				t.Errorf("too late %d times of 3000", late)
 			}
 		})
 	}
 }
 
+// A wait that the machine made long, between short ones, puts nobody to sleep.
+func TestNapIgnoresHiccups(t *testing.T) {
+	var n nap
+	for i := range 1000 {
+		polled := int64(3_000)
+		if i%50 < napProof-1 {
+			polled = 4_000_000
+		}
+		if n.learn(0, polled); n.length != 0 {
+			t.Fatalf("sleeps %d ns after wait %d", n.length, i)
+		}
+	}
+}
+
 // A drive that becomes fast is not slept through for long.
 func TestNapForgets(t *testing.T) {
 	n := nap{length: 200_000}
-	for range 40 {
+	for range 12 {
 		n.learn(n.length, max(0, 10_000-n.length))
 	}
 	if n.length != 0 {

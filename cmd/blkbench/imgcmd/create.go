@@ -108,6 +108,9 @@ func (c *call) create(ctx context.Context, n *NewImage) error {
 		return n.tooLarge(known)
 	}
 	n.list.remove("size")
+	if c.env.Link {
+		c.eng.AllowDestroy = append(c.eng.AllowDestroy, baseName(n.Name, target)) // who names a device to qemu-img has consented
+	}
 	tree, err := n.list.tree()
 	if err != nil {
 		return err
@@ -182,7 +185,8 @@ func (c *call) backingSize(ctx context.Context, n *NewImage) error {
 		return nil
 	}
 	ref, err := open(ctx, c.eng, &Image{
-		Name: engine.ResolveName(n.Name, backing), Format: format, Flags: engine.OpenFlags{NoBacking: c.eng.References == engine.ReferencesNone},
+		Name: engine.ResolveName(n.Name, backing), Format: format,
+		Flags: engine.OpenFlags{NoBacking: c.eng.References == engine.ReferencesNone, ForceShare: true},
 	})
 	if err != nil {
 		return hintError{errors.New(openReason(err)), "Could not open backing image.\n"}
@@ -213,7 +217,7 @@ func (n *NewImage) explain(err error, known []formatOption) error {
 	if text := badValue(n.Format, err); text != "" {
 		return errors.New(text)
 	}
-	if strings.Contains(err.Error(), "too large for file format") {
+	if strings.Contains(err.Error(), "too large for file format") || errors.Is(err, unix.EFBIG) {
 		return n.tooLarge(known)
 	}
 	errno, ok := errors.AsType[unix.Errno](err)

@@ -99,6 +99,10 @@ var createLines = []string{
 	"create -f raw x '1k '",
 	"create -f raw x 0x1g",
 	"create -f raw x 010",
+	"create -f raw x 1.0",
+	"create -f raw x .5k",
+	"create -f raw x 1.k",
+	"create -f raw x 1.0006k",
 	"create --object foo,id=a x 1",
 	"create --object secret x 1",
 	"create --object secret,id=a x 1",
@@ -138,9 +142,6 @@ var createValues = [][]string{
 }
 
 func TestCreateMakesWhatThePeerMakes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("requires a run of some seconds")
-	}
 	p := prepare(t, "create -q -f raw base.raw 5M", "create -q -f qcow2 base.qcow2 3M")
 	for _, row := range pairwise(createValues) {
 		line := "create -f qcow2 -o " + strings.Join(row, ",") + " x"

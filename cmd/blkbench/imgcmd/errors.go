@@ -27,6 +27,9 @@ func (e *OpenError) Unwrap() error { return e.Err }
 
 // openReason says why opening failed, in QEMU's words where QEMU has some.
 func openReason(err error) string {
+	if b, ok := errors.AsType[*engine.BackingError](err); ok {
+		return "Could not open backing file: " + openReason(b.Err)
+	}
 	var node string
 	var fact *engine.Error
 	for e := err; e != nil; e = unwrapCause(e) {
@@ -84,7 +87,7 @@ func Reason(err error) string {
 	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return strerror(errno)
 	}
-	if e, ok := errors.AsType[*opts.Error](err); ok {
+	if e, ok := errors.AsType[*opts.Error](err); ok && !strings.HasPrefix(err.Error(), "Could not parse") {
 		return optionReason(e)
 	}
 	var fact *engine.Error
@@ -116,3 +119,5 @@ func optionReason(e *opts.Error) string {
 
 // strerror is the C library's text.
 func strerror(errno unix.Errno) string { return capital(errno.Error()) }
+
+var errNoOffset = errors.New("File contains external, encrypted or compressed clusters.") //nolint:revive,staticcheck // qemu-img's words

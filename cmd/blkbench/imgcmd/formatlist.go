@@ -37,7 +37,7 @@ func createOptions(format, protocol *engine.Driver) []formatOption {
 	size := opts.Option{Name: "size", Type: "size", Help: "Virtual disk size"}
 	var list []formatOption
 	add := func(d *engine.Driver, file bool) {
-		known := append([]opts.Option{size}, d.CreateOptions()...)
+		known := append([]opts.Option{size}, expand(d.CreateOptions(), createEncrypt)...)
 		for _, item := range optionOrder(d.Name, known) {
 			name, shown, _ := strings.Cut(item, "=")
 			if find(list, name) != nil {
@@ -55,6 +55,40 @@ func createOptions(format, protocol *engine.Driver) []formatOption {
 		add(protocol, true)
 	}
 	return list
+}
+
+// The options of encryption, for formats that describe it as a node of its own.
+var (
+	createEncrypt = []opts.Option{
+		{Name: "encrypt.format", Type: "string", Help: "method of encryption (allowed values: aes, luks)"},
+		{Name: "encrypt.key-secret", Type: "string", Help: "id of the secret with the key or the passphrase"},
+		{Name: "encrypt.cipher-alg", Type: "string", Help: "cipher"},
+		{Name: "encrypt.cipher-mode", Type: "string", Help: "mode of the cipher"},
+		{Name: "encrypt.ivgen-alg", Type: "string", Help: "how initialisation vectors are made"},
+		{Name: "encrypt.ivgen-hash-alg", Type: "string", Help: "hash for them"},
+		{Name: "encrypt.hash-alg", Type: "string", Help: "hash of the key derivation"},
+		{Name: "encrypt.iter-time", Type: "int", Help: "time for the key derivation in milliseconds"},
+	}
+	amendEncrypt = []opts.Option{
+		{Name: "encrypt.state", Type: "string", Help: "what becomes of key slots (allowed values: active, inactive)"},
+		{Name: "encrypt.new-secret", Type: "string", Help: "id of the secret for new key slots"},
+		{Name: "encrypt.old-secret", Type: "string", Help: "id of the secret whose key slots are changed"},
+		{Name: "encrypt.keyslot", Type: "int", Help: "the one key slot that is changed"},
+		{Name: "encrypt.iter-time", Type: "int", Help: "time for the key derivation in milliseconds"},
+	}
+)
+
+// expand puts the options of encryption in the place of a node that stands for them.
+func expand(list, encrypt []opts.Option) []opts.Option {
+	var out []opts.Option
+	for _, o := range list {
+		if o.Name == "encrypt" && o.Type == "node" {
+			out = append(out, encrypt...)
+			continue
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // optionOrder is the printed order, then what it does not mention.
@@ -80,18 +114,13 @@ func optionOrder(driver string, known []opts.Option) []string {
 	return order
 }
 
-// find returns the option of a name; encrypt.… belongs to a struct's encrypt when that is a node of its own.
+// find returns the option of a name; underscore and hyphen are the same.
 func find(list []formatOption, name string) *formatOption {
-	name = strings.ReplaceAll(name, "-", "_")
-	var parent *formatOption
+	same := strings.NewReplacer("-", "_")
 	for i := range list {
-		n := strings.ReplaceAll(list[i].Name, "-", "_")
-		if n == name {
+		if same.Replace(list[i].Name) == same.Replace(name) {
 			return &list[i]
 		}
-		if strings.HasPrefix(name, n+".") && list[i].Type == "node" {
-			parent = &list[i]
-		}
 	}
-	return parent
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/opts"
@@ -15,7 +16,8 @@ type Image struct {
 	Format    string // -f; empty: probed
 	ImageOpts bool   // Name is driver=…,file.filename=…
 	Flags     engine.OpenFlags
-	// Probe allows a format to be probed for writing, as through a link.
+	// Probe is how it is through a link: a format is probed for writing too, others may write to a raw image meanwhile, and naming a block
+	// device is consent to writing to it.
 	Probe bool
 }
 
@@ -36,7 +38,13 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && !img.Probe && img.Format == "" && !namesFormat(e, t) {
 		return nil, errProbedWrite
 	}
-	return e.OpenTree(ctx, t, baseName(img.Name, t), img.Format, img.Flags)
+	name := baseName(img.Name, t)
+	if img.Flags.Write && img.Probe {
+		e.AllowDestroy = append(e.AllowDestroy, name) // who names a device to qemu-img has consented
+	}
+	flags := img.Flags
+	flags.ShareWrites = img.Probe
+	return e.OpenTree(ctx, t, name, img.Format, flags)
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
@@ -44,9 +52,16 @@ var errProbedWrite = errors.New("the format is probed only for reading: to write
 // parseTarget makes a tree of a name.
 func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
 	if imageOpts {
+		if !strings.Contains(name, "=") {
+			return nil, fmt.Errorf("Cannot find device='%s' nor node-name='%s'", name, name) //nolint:staticcheck // QEMU's words
+		}
 		return opts.ParseImageOpts(name)
 	}
-	return opts.ParseName(name)
+	t, err := opts.ParseName(name)
+	if err != nil && strings.HasPrefix(name, "json:") {
+		return nil, fmt.Errorf("Could not parse the JSON options: %w", err) //nolint:staticcheck // QEMU's words
+	}
+	return t, err
 }
 
 // namesFormat reports whether a tree says what the format is.
@@ -71,6 +86,10 @@ func baseName(name string, t *opts.Tree) string {
 
 // openImage opens the image of a verb, and says why it cannot.
 func (c *call) openImage(ctx context.Context, img *Image) (*engine.Ref, bool) {
+	if img.ImageOpts && img.Format != "" {
+		c.errorf("--image-opts and --format are mutually exclusive")
+		return nil, false
+	}
 	img.Probe = c.env.Link
 	ref, err := Open(ctx, c.eng, img)
 	if err != nil {

@@ -117,6 +117,11 @@ type hintError struct {
 	hint string
 }
 
+// unknownError is a key that no option has.
+type unknownError struct{ key string }
+
+func (e unknownError) Error() string { return fmt.Sprintf("Invalid parameter '%s'", e.key) }
+
 // check verifies keys and values against the options that are there, and spells numbers and switches in one way.
 func (s settings) check(list []formatOption, warn func(format string, args ...any)) (settings, error) {
 	var out settings
@@ -128,7 +133,7 @@ func (s settings) check(list []formatOption, warn func(format string, args ...an
 			}
 		}
 		if o == nil {
-			return nil, fmt.Errorf("Invalid parameter '%s'", x.key) //nolint:staticcheck // QEMU's words
+			return nil, unknownError{x.key}
 		}
 		switch o.Type {
 		case "size":
@@ -157,21 +162,13 @@ func (s settings) check(list []formatOption, warn func(format string, args ...an
 	return out, nil
 }
 
-// String is the list as "Formatting" shows it.
+// format is the list as "Formatting" shows it.
 func (s settings) format(list []formatOption) string {
 	var b strings.Builder
 	printOne := func(name, value string) {
 		fmt.Fprintf(&b, " %s=%s", name, value)
 	}
 	for _, o := range list {
-		if o.Type == "node" {
-			for _, x := range s {
-				if strings.HasPrefix(x.key, o.Name+".") {
-					printOne(x.key, strings.ReplaceAll(x.value, ",", ",,"))
-				}
-			}
-			continue
-		}
 		value, given := s.get(o.Name)
 		if !given {
 			value = o.shown
@@ -185,7 +182,7 @@ func (s settings) format(list []formatOption) string {
 }
 
 // typeWords are what help calls the types.
-var typeWords = map[string]string{"size": "size", "int": "num", "bool": "bool (on/off)", "node": "keys"}
+var typeWords = map[string]string{"size": "size", "int": "num", "bool": "bool (on/off)"}
 
 // helpLines prints options as -o help does.
 func helpLines(list []formatOption) string {

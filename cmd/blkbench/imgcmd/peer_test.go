@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
@@ -67,12 +69,24 @@ func run(t *testing.T, name, dir string, args ...string) result {
 }
 
 // peers are two folders with the same images: the real program works in one, ours in the other.
-type peers struct{ theirs, ours string }
+type peers struct {
+	theirs, ours string
+	filter       func(output string) string // takes out what cannot be the same; may be nil
+}
 
 // prepare makes the images by the real program, with one command line per string.
 func prepare(t *testing.T, commands ...string) peers {
 	t.Helper()
-	p := peers{t.TempDir(), filepath.Join(t.TempDir(), "ours")}
+	if testing.Short() {
+		t.Skip("not in short mode: runs two programs hundreds of times")
+	}
+	return prepareShort(t, commands...)
+}
+
+// prepareShort is prepare for tests that are quick.
+func prepareShort(t *testing.T, commands ...string) peers {
+	t.Helper()
+	p := peers{theirs: t.TempDir(), ours: filepath.Join(t.TempDir(), "ours")}
 	for _, line := range commands {
 		tool := "qemu-img"
 		if rest, ok := strings.CutPrefix(line, "qemu-io "); ok {
@@ -122,6 +136,9 @@ func (p peers) same(t *testing.T, line string) {
 	t.Helper()
 	want := run(t, "peer", p.theirs, words(line)...)
 	got := run(t, "qemu-img", p.ours, words(line)...)
+	if p.filter != nil {
+		want.out, got.out = p.filter(want.out), p.filter(got.out)
+	}
 	if got.code != want.code {
 		t.Errorf("qemu-img %s: exit code %d, want %d\n got %s%s\nwant %s%s", line, got.code, want.code, got.out, got.err, want.out, want.err)
 		return
@@ -131,6 +148,16 @@ func (p peers) same(t *testing.T, line string) {
 	}
 	if got.err != want.err {
 		t.Errorf("qemu-img %s: standard error\n got %s\nwant %s", line, got.err, want.err)
+	}
+}
+
+// sameCode is same for what each program says in words of its own.
+func (p peers) sameCode(t *testing.T, line string) {
+	t.Helper()
+	want := run(t, "peer", p.theirs, words(line)...)
+	got := run(t, "qemu-img", p.ours, words(line)...)
+	if got.code != want.code {
+		t.Errorf("qemu-img %s: exit code %d, want %d\n got %s%s\nwant %s%s", line, got.code, want.code, got.out, got.err, want.out, want.err)
 	}
 }
 
@@ -144,4 +171,29 @@ func (p peers) sameImage(t *testing.T, name string) {
 	if r := run(t, "peer", p.ours, "compare", theirs, ours); r.code != 0 {
 		t.Errorf("%s: compare says %d: %s%s", name, r.code, r.out, r.err)
 	}
+}
+
+// serve lets qemu-nbd serve an image on the socket s of its folder, until the test ends.
+func serve(t *testing.T, dir string, readOnly bool, args ...string) {
+	t.Helper()
+	enginetest.Require(t, "qemu-nbd")
+	// --fork returns when the socket is there; --pid-file says who to end.
+	if readOnly {
+		args = append([]string{"-r"}, args...)
+	}
+	args = append([]string{"--fork", "-t", "-k", filepath.Join(dir, "s"), "--pid-file=pid"}, args...)
+	cmd := exec.CommandContext(t.Context(), "qemu-nbd", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("qemu-nbd: %v: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM) })
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/blkbench/blkbench/cmd/blkbench/internal/getopt"
@@ -39,20 +40,25 @@ func Run(ctx context.Context, env *Env, args []string) int {
 		Version bool     `long:"version" short:"V"`
 		Trace   []string `long:"trace" short:"T" arg:"PATTERN"`
 	}
-	rest, err := getopt.Bind(&o, getopt.Style{Ordered: true}, args)
+	found, rest, err := getopt.BindFound(&o, getopt.Style{Ordered: true}, args)
 	switch {
-	case err != nil:
-		return c.badOption(err)
-	case o.Help:
+	case given(found, "help"):
 		Help(env)
 		return exitOK
-	case o.Version:
+	case given(found, "version"):
 		writeVersion(env)
 		return exitOK
+	case err != nil:
+		return c.badOption(err)
 	case len(rest) == 0:
 		return c.tryHelp("Not enough arguments")
 	}
 	return RunVerb(ctx, env, rest[0], rest[1:])
+}
+
+// given reports whether an option is among those that were read.
+func given(found []getopt.Found, long string) bool {
+	return slices.ContainsFunc(found, func(f getopt.Found) bool { return f.Option.Long == long })
 }
 
 // RunVerb runs one sub-command.
@@ -69,6 +75,7 @@ type command struct {
 	name    string
 	usage   string // operands, as help shows them
 	summary string // one line
+	tail    bool   // the last argument is no option, whatever it looks like: it is call.last
 	long    string // paragraphs
 	options func() []getopt.Option
 	run     func(ctx context.Context, env *Env, args []string) int
@@ -76,19 +83,31 @@ type command struct {
 
 // define makes a row whose options are a struct O. run returns the exit code and has said what went wrong.
 func define[O any](name, usage, summary, long string, run func(ctx context.Context, c *call, o *O) int) command {
-	cmd := command{name: name, usage: usage, summary: summary, long: long, options: func() []getopt.Option { return getopt.Table(new(O)) }}
+	return defineRow(command{name: name, usage: usage, summary: summary, long: long}, run)
+}
+
+// defineRow is define for a row with more than the usual fields.
+func defineRow[O any](cmd command, run func(ctx context.Context, c *call, o *O) int) command {
+	cmd.options = func() []getopt.Option { return getopt.Table(new(O)) }
 	cmd.run = func(ctx context.Context, env *Env, args []string) int {
 		c := &call{env: env, cmd: &cmd}
+		if cmd.tail {
+			if len(args) < 2 && !slices.Contains([]string{"-h", "--help"}, strings.Join(args, "")) {
+				return c.tryHelp("Not enough arguments")
+			}
+			if n := len(args); n >= 2 {
+				args, c.last = args[:n-1], args[n-1]
+			}
+		}
 		o := new(O)
 		var err error
-		if c.found, c.args, err = getopt.BindFound(o, getopt.Style{}, args); err != nil {
-			return c.badOption(err)
+		c.found, c.args, err = getopt.BindFound(o, getopt.Style{}, args)
+		if given(c.found, "help") {
+			c.help()
+			return exitOK
 		}
-		for _, f := range c.found {
-			if f.Option.Long == "help" {
-				c.help()
-				return exitOK
-			}
+		if err != nil {
+			return c.badOption(err)
 		}
 		if !c.prepare(o) {
 			return exitFailed
@@ -105,6 +124,7 @@ type call struct {
 	eng   *engine.Env    // what images are opened in
 	found []getopt.Found // options in the order they were given
 	args  []string       // operands
+	last  string         // the last argument of a verb with a tail
 	quiet bool
 }
 
@@ -116,6 +136,7 @@ type (
 	objectOption struct {
 		Objects    []string `long:"object" arg:"OBJECT" help:"define a secret or credentials: secret,id=ID,data=TEXT|file=PATH[,format=base64]"`
 		References string   `long:"references" arg:"POLICY" exact:"true" help:"names inside images are followed: none, folder (regular files in the image's folder and below) or allow; none under our own name, allow as qemu-img"`
+		Destroy    []string `long:"allow-destroy" arg:"DEVICE" exact:"true" help:"block device that may be overwritten; as qemu-img naming it is enough"`
 	}
 	imageOption struct {
 		ImageOpts bool `long:"image-opts" help:"the image is named by driver=…,file.filename=…"`
@@ -128,24 +149,24 @@ type (
 	}
 )
 
-func (o *objectOption) objects() ([]string, string) { return o.Objects, o.References }
-func (o *quietOption) isQuiet() bool                { return o.Quiet }
+func (o *objectOption) shared() *objectOption { return o }
+func (o *quietOption) isQuiet() bool          { return o.Quiet }
 
 // prepare makes the engine's environment from the options that verbs share.
 func (c *call) prepare(o any) bool {
 	if q, ok := o.(interface{ isQuiet() bool }); ok {
 		c.quiet = q.isQuiet()
 	}
-	var objects []string
-	references := ""
-	if h, ok := o.(interface{ objects() ([]string, string) }); ok {
-		objects, references = h.objects()
+	var shared objectOption
+	if h, ok := o.(interface{ shared() *objectOption }); ok {
+		shared = *h.shared()
 	}
 	var err error
-	if c.eng, err = NewEngine(c.env, references, objects); err != nil {
+	if c.eng, err = NewEngine(c.env, shared.References, shared.Objects); err != nil {
 		c.errorf("%v", err)
 		return false
 	}
+	c.eng.AllowDestroy = shared.Destroy
 	return true
 }
 

@@ -2,7 +2,6 @@ package imgcmd
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -94,16 +93,10 @@ func (c *call) numberIn(what, text string, low, high int64) (int64, bool) {
 	return int64(n), true
 }
 
-// humanSize prints a size as `info` does: three digits and a binary unit.
+// humanSize prints a size as `info` does: three digits and a binary unit, the next one from 1000 on.
 func humanSize(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 && n > -1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	// The unit is chosen so that three significant digits show at most 1000.
-	f, exp := math.Frexp(float64(n) / (1000.0 / 1024.0))
-	_ = f
-	i := (exp - 1) / 10
-	v := float64(n) / math.Pow(1024, float64(i))
-	return strconv.FormatFloat(v, 'g', 3, 64) + " " + units[i-1:i] + "iB"
+	units := [...]string{"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}
+	_, exp := math.Frexp(float64(n) * 1024 / 1000)
+	i := max(0, (exp-1)/10)
+	return strconv.FormatFloat(math.Ldexp(float64(n), -10*i), 'g', 3, 64) + " " + units[i] + "B"
 }

@@ -11,6 +11,13 @@ func commands() []command {
 		rebaseVerb(),
 		commitVerb(),
 		benchVerb(),
+		checkVerb(),
+		mapVerb(),
+		measureVerb(),
+		resizeVerb(),
+		snapshotVerb(),
+		amendVerb(),
+		bitmapVerb(),
 	}
 }
 

@@ -11,6 +11,7 @@
 //     --references, and an image whose format was probed is opened for reading only. Through the link all three are as in QEMU.
 //   - An asynchronous request reports when it is done, not at the next command that polls.
 //   - A reopen that fails leaves the image open as it was, and nobody gets at the image in between: its locks are held all the while.
+//   - write -c goes over what is allocated already; QEMU answers with an I/O error.
 //   - The VM state (read -b, write -b) is not reached: the answer is "Operation not supported".
 //   - -m (misaligned buffers) is taken and has no effect: the engine bounces what does not fit.
 package iocmd

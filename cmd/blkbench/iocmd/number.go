@@ -22,7 +22,7 @@ func (c *call) number(text string) (int64, bool) {
 		return n, true
 	}
 	msg := "Parsing error: non-numeric argument, or extraneous/unrecognized suffix"
-	if oe, ok := errors.AsType[*opts.Error](err); ok && (oe.Msg == "too large" || oe.Msg == "negative") {
+	if oe, ok := errors.AsType[*opts.Error](err); ok && oe.Msg == "too large" {
 		msg = "Parsing error: argument too large"
 	}
 	c.printf("%s -- %s\n", msg, text)

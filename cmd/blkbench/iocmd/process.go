@@ -77,7 +77,7 @@ func raise(sig unix.Signal) {
 		restorer uintptr
 		mask     uint64
 	}
-	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask), 0, 0)
 	_ = unix.Kill(unix.Getpid(), sig)
 }
 

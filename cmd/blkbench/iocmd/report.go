@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -62,7 +63,7 @@ func (r *report) String() string {
 		r.hex(), r.op, r.total, r.count, r.off, sizeText(float64(r.total)), timeText(r.took, false), sizeText(float64(r.total)/seconds), 1/seconds)
 }
 
-// hex prints the buffer of -v: 16 bytes a line, in hexadecimal and as text.
+// hex prints the buffer of -v: 16 bytes a line, in hexadecimal and as letters and digits.
 func (r *report) hex() string {
 	const columns = 16
 	var b strings.Builder
@@ -74,7 +75,7 @@ func (r *report) hex() string {
 		}
 		b.WriteByte(' ')
 		for _, c := range line {
-			if c < ' ' || c > '~' {
+			if !unicode.IsLetter(rune(c)) && !unicode.IsDigit(rune(c)) || c > unicode.MaxASCII {
 				c = '.'
 			}
 			b.WriteByte(c)

@@ -157,7 +157,7 @@ func (s *session) loop(ctx context.Context) bool {
 		if line = strings.TrimSuffix(line, "\n"); line != "" {
 			ok = s.execute(ctx, line) && ok
 		}
-		if err != nil {
+		if err != nil && line == "" {
 			break
 		}
 	}

@@ -36,9 +36,24 @@ func (c *call) span(limit string) (off, n int64, ok bool) {
 	return off, n, true
 }
 
+// size is the image's size in whole sectors, as QEMU counts; what lies behind the real end reads as zeroes.
+func (s *session) size() int64 { return (s.ref.Size() + sectorSize - 1) &^ (sectorSize - 1) }
+
+// real cuts a range at the real end.
+func (s *session) real(off, n int64) int64 { return min(n, max(0, s.ref.Size()-off)) }
+
+func (s *session) read(ctx context.Context, p []byte, off int64) error {
+	if err := s.inside(off, int64(len(p))); err != nil {
+		return err
+	}
+	n := s.real(off, int64(len(p)))
+	clear(p[n:])
+	return s.ref.ReadAt(ctx, p[:n], off)
+}
+
 // inside checks a range as QEMU does before any driver sees it.
 func (s *session) inside(off, n int64) error {
-	if size := s.ref.Size(); off < 0 || off > size || size-off < n {
+	if size := s.size(); off < 0 || off > size || size-off < n {
 		return errOutside
 	}
 	return nil
@@ -71,12 +86,9 @@ func read(ctx context.Context, c *call) bool {
 	}
 	p := fill(n, readFill)
 	start := time.Now()
-	err := c.s.inside(off, n)
-	if c.has("b") {
-		err = unix.EOPNOTSUPP
-	}
-	if err == nil {
-		err = c.s.ref.ReadAt(ctx, p, off)
+	var err error = unix.EOPNOTSUPP
+	if !c.has("b") {
+		err = c.s.read(ctx, p, off)
 	}
 	took := time.Since(start)
 	if err != nil {
@@ -178,10 +190,7 @@ func write(ctx context.Context, c *call) bool {
 		p = fill(n, pattern)
 	}
 	start := time.Now()
-	err := c.s.inside(off, n)
-	if err == nil {
-		err = c.write(ctx, p, off, n)
-	}
+	err := c.write(ctx, p, off, n)
 	took := time.Since(start)
 	if err != nil {
 		c.printf("write failed: %s\n", reason(err))
@@ -239,10 +248,17 @@ func (c *call) flags() engine.WriteFlags {
 	return f
 }
 
+// write writes p, or n zeroes. What lies behind the real end of the image is dropped.
 func (c *call) write(ctx context.Context, p []byte, off, n int64) error {
-	switch {
-	case c.has("b"):
+	if c.has("b") {
 		return unix.EOPNOTSUPP
+	}
+	if err := c.s.inside(off, n); err != nil {
+		return err
+	}
+	n = c.s.real(off, n)
+	p = p[:min(n, int64(len(p)))]
+	switch {
 	case c.has("z"):
 		return c.s.ref.WriteZeroes(ctx, off, n, c.flags())
 	case c.has("c"):

@@ -25,7 +25,7 @@ func discard(ctx context.Context, c *call) bool {
 	start := time.Now()
 	err := c.s.inside(off, n)
 	if err == nil {
-		err = c.s.ref.Discard(ctx, off, n)
+		err = c.s.ref.Discard(ctx, off, c.s.real(off, n))
 	}
 	took := time.Since(start)
 	if err != nil {
@@ -62,7 +62,7 @@ func truncate(ctx context.Context, c *call) bool {
 }
 
 func length(_ context.Context, c *call) bool {
-	c.printf("%s\n", sizeText(float64(c.s.ref.Size())))
+	c.printf("%s\n", sizeText(float64(c.s.size())))
 	return true
 }
 
@@ -72,11 +72,12 @@ type run struct {
 	allocated bool
 }
 
-// runs calls visit for each stretch of a range.
+// runs calls visit for each stretch of a range. The rest of the last sector is like what comes before it.
 func (s *session) runs(ctx context.Context, off, n int64, visit func(r run)) error {
 	cur := run{off: off}
 	var list []engine.Extent
-	for at, end := off, off+n; at < end; {
+	end := off + s.real(off, n)
+	for at := off; at < end; {
 		var err error
 		if list, err = s.ref.Extents(ctx, at, end-at, list[:0]); err != nil {
 			return err
@@ -93,6 +94,7 @@ func (s *session) runs(ctx context.Context, off, n int64, visit func(r run)) err
 		}
 	}
 	if cur.n > 0 {
+		cur.n += off + n - end
 		visit(cur)
 	}
 	return nil
@@ -102,7 +104,7 @@ func mapImage(ctx context.Context, c *call) bool {
 	if c.s.ref.Size() == 0 {
 		return true
 	}
-	err := c.s.runs(ctx, 0, c.s.ref.Size(), func(r run) {
+	err := c.s.runs(ctx, 0, c.s.size(), func(r run) {
 		word := "not allocated"
 		if r.allocated {
 			word = "    allocated"
@@ -127,7 +129,7 @@ func alloc(ctx context.Context, c *call) bool {
 			return false
 		}
 	}
-	n = min(n, max(0, c.s.ref.Size()-off))
+	n = min(n, max(0, c.s.size()-off))
 	sum := int64(0)
 	if n > 0 {
 		err := c.s.runs(ctx, off, n, func(r run) {

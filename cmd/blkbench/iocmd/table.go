@@ -3,6 +3,7 @@ package iocmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/blkbench/blkbench/cmd/blkbench/internal/getopt"
@@ -50,7 +51,7 @@ func commands() []command {
 			name: "open", alt: "o", args: "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]", summary: "open the file specified by path",
 			min: 1, max: -1, letters: "snCro:ki:t:d:U", closed: true, run: openImage, long: openHelp,
 		},
-		{name: "quit", alt: "q", summary: "exit the program", letters: "-", closed: true, run: quit},
+		{name: "quit", alt: "q", summary: "exit the program", max: -1, letters: "-", closed: true, run: quit},
 		{
 			name: "read", alt: "r", args: "[-abCqv] [-P pattern [-s off] [-l len]] off len", summary: "reads a number of bytes at a specified offset",
 			min: 2, max: -1, letters: "bCl:pP:qs:v", run: read, long: readHelp,
@@ -117,9 +118,9 @@ func (c *call) has(letter string) bool {
 
 // value returns what an option was given, the last time.
 func (c *call) value(letter string) (string, bool) {
-	for i := len(c.found) - 1; i >= 0; i-- {
-		if c.found[i].Option.Short == letter {
-			return c.found[i].Value, true
+	for _, f := range slices.Backward(c.found) {
+		if f.Option.Short == letter {
+			return f.Value, true
 		}
 	}
 	return "", false

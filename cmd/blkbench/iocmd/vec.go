@@ -3,8 +3,6 @@ package iocmd
 import (
 	"context"
 	"time"
-
-	"github.com/blkbench/blkbench/engine"
 )
 
 // vector reads an offset and the lengths of the pieces behind it. The pieces are one range of the image, and one buffer here.
@@ -34,10 +32,7 @@ func readv(ctx context.Context, c *call) bool {
 func (c *call) readVector(ctx context.Context, k *check, off, n int64) bool {
 	p := fill(n, readFill)
 	start := time.Now()
-	err := c.s.inside(off, n)
-	if err == nil {
-		err = c.s.ref.ReadAt(ctx, p, off)
-	}
+	err := c.s.read(ctx, p, off)
 	took := time.Since(start)
 	if err != nil {
 		c.printf("readv failed: %s\n", reason(err))
@@ -58,10 +53,7 @@ func writev(ctx context.Context, c *call) bool {
 	}
 	p := fill(n, pattern)
 	start := time.Now()
-	err := c.s.inside(off, n)
-	if err == nil {
-		err = c.s.ref.WriteAt(ctx, p, off, c.flags()&engine.FUA)
-	}
+	err := c.write(ctx, p, off, n)
 	took := time.Since(start)
 	if err != nil {
 		c.printf("writev failed: %s\n", reason(err))
@@ -123,10 +115,7 @@ func aioWrite(ctx context.Context, c *call) bool {
 	}
 	c.s.pending.Go(func() {
 		start := time.Now()
-		err := c.s.inside(off, n)
-		if err == nil {
-			err = c.write(ctx, p, off, n)
-		}
+		err := c.write(ctx, p, off, n)
 		took := time.Since(start)
 		if err != nil {
 			c.printf("aio_write failed: %s\n", reason(err))

@@ -47,7 +47,7 @@ func BindFound(dst any, style Style, args []string) (found []Found, operands []s
 	}
 	found, operands, err = Parse(table, style, args)
 	if err != nil {
-		return nil, nil, err
+		return found, nil, err
 	}
 	for _, g := range found {
 		for i := range table {

@@ -40,7 +40,7 @@ type Style struct {
 	Ordered bool
 }
 
-// Parse sorts args into options, in their order, and operands.
+// Parse sorts args into options, in their order, and operands. With an error come the options before it.
 func Parse(table []Option, style Style, args []string) (found []Found, operands []string, err error) {
 	p := parser{table: table, style: style, args: args}
 	for p.next < len(p.args) {
@@ -56,7 +56,7 @@ func Parse(table []Option, style Style, args []string) (found []Found, operands 
 			operands = append(operands, arg)
 		default:
 			if err := p.option(arg); err != nil {
-				return nil, nil, err
+				return p.found, nil, err
 			}
 		}
 	}
