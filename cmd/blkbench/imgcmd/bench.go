@@ -31,7 +31,7 @@ type benchOptions struct {
 	Step    *string `short:"S" arg:"STEP" help:"distance between requests (the size)"`
 	Cache   *string `short:"t" arg:"CACHE" help:"cache mode (writeback)"`
 	Write   bool    `short:"w" help:"write"`
-	quietOption
+	quietOption // taken, and without effect
 	objectOption
 	imageOption
 	shareOption
@@ -128,6 +128,7 @@ func bench(ctx context.Context, c *call, o *benchOptions) int {
 	if b.step == 0 {
 		b.step = b.size
 	}
+	c.quiet = false // as in qemu-img, -q says nothing here
 	what := "read"
 	if b.write {
 		what = "write"
@@ -135,11 +136,7 @@ func bench(ctx context.Context, c *call, o *benchOptions) int {
 	c.printf("Sending %d %s requests, %d bytes each, %d in parallel (starting at offset %d, step size %d)\n",
 		b.count, what, b.size, b.depth, b.offset, b.step)
 	if b.flush > 0 {
-		drained := ""
-		if !b.noDrain {
-			drained = "drained "
-		}
-		c.printf("Sending %sflush every %d requests\n", drained, b.flush)
+		c.printf("Sending flush every %d requests\n", b.flush)
 	}
 	took, err := b.run(ctx, ref)
 	if err != nil {

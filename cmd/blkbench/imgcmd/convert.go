@@ -392,7 +392,8 @@ func (x *conversion) create(ctx context.Context, img *NewImage, known []formatOp
 // openTarget opens the target. The backing file that the user has named for it is opened as such, whatever the policy for names inside
 // images.
 func (x *conversion) openTarget(ctx context.Context, cache engine.Cache) error {
-	flags := engine.OpenFlags{Write: true, Discard: x.sparse > 0, Cache: cache}
+	flags := targetFlags(cache)
+	flags.Discard = x.sparse > 0
 	name := x.out
 	if x.made != nil {
 		name = x.made.at
@@ -424,6 +425,16 @@ func (x *conversion) openTarget(ctx context.Context, cache engine.Cache) error {
 	}
 	b.SetBacking(below)
 	return nil
+}
+
+// targetFlags open a target. The kernel lets one request at a time write to a file of the page cache, and io_uring hands each to a worker
+// of its own: the mover's thread does as well.
+func targetFlags(cache engine.Cache) engine.OpenFlags {
+	flags := engine.OpenFlags{Write: true, Cache: cache}
+	if !cache.Direct {
+		flags.Leaf.Engine = "psync"
+	}
+	return flags
 }
 
 // openAtLevel opens the target with a level of compression, which is an option of its format.
