@@ -116,7 +116,7 @@ func (m *mover) close() error {
 
 func (m *mover) open(ref *engine.Ref, depth, sideNo int) (*lane, error) {
 	p, err := engine.OpenPath(m.j.ctx, ref, engine.PathConfig{
-		Poller: m.poller, Depth: depth, Arenas: []*dma.Arena{m.arena}, Workers: min(max(2, runtime.GOMAXPROCS(0)), depth),
+		Poller: m.poller, Depth: depth, Arenas: []*dma.Arena{m.arena}, Workers: min(max(2, runtime.NumCPU()), depth),
 	})
 	if err != nil {
 		return nil, err

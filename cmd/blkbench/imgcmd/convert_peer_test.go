@@ -11,7 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
+	"github.com/blkbench/blkbench/formats/raw"
+	"github.com/blkbench/blkbench/protocols/file"
 )
 
 // images are what most of the tests here work on.
@@ -326,5 +329,65 @@ func TestConvertNoSpace(t *testing.T) {
 			}
 			_ = os.Remove(filepath.Join(dir, "out"))
 		}
+	}
+}
+
+// TestConvertTargetLocked: a target that somebody has open is not replaced, and nothing is left behind.
+func TestConvertTargetLocked(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "target")
+	for _, f := range []string{name, filepath.Join(dir, "src")} {
+		if err := os.WriteFile(f, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := &Env{Registry: engine.NewRegistry(raw.Driver(), file.Driver())}
+	eng, err := NewEngine(env, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := eng.OpenName(t.Context(), name, "raw", engine.OpenFlags{Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, "blkbench", dir, "convert", "-f", "raw", "src", "target")
+	if r.code != 1 || !strings.Contains(r.err, `Failed to get "write" lock`) {
+		t.Errorf("%+v", r)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, "blkbench", dir, "convert", "-f", "raw", "-O", "raw", "src", "target"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	st, err := os.Stat(name)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v: want the mode of the file that was replaced", st, err)
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) != 2 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// TestConvertOwn: what there is under our own name only.
+func TestConvertOwn(t *testing.T) {
+	enginetest.Require(t, "qemu-img", "qemu-io")
+	p := prepare(t, images...)
+	r := run(t, "blkbench", p.ours, "convert", "--progress=json", "-O", "qcow2", "-c", "--compression-level", "6", "q.qcow2", "x")
+	if r.code != 0 || !strings.Contains(r.err, `"done":1048576,"total":1048576,`) {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range []struct{ line, want string }{
+		{"convert --progress=foo q.qcow2 y", "--progress must be"}, {"convert --compression-level x -O qcow2 q.qcow2 y", "Invalid compression level: x"},
+		{"convert -O raw top.qcow2 y", "--references"}, {"commit -f qcow2 top.qcow2", "--references"}, {"rebase -b '' top.qcow2", "is probed only for reading"},
+		{"convert -n -O qcow2 --compression-level 99 q.qcow2 x", "compression-level"},
+	} {
+		if r := run(t, "blkbench", p.ours, words(c.line)...); r.code != 1 || !strings.Contains(r.err, c.want) {
+			t.Errorf("%s: %+v", c.line, r)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(p.ours, "y")); !os.IsNotExist(err) {
+		t.Errorf("a failed conversion leaves its target: %v", err)
 	}
 }
