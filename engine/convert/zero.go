@@ -20,7 +20,9 @@ func scan(dst []span, p []byte, base int64, unit, least int) []span {
 	return absorb(dst, least)
 }
 
-func extend(dst []span, at, n int, zero bool) []span { return join(dst, span{off: at, n: n, zero: zero}) }
+func extend(dst []span, at, n int, zero bool) []span {
+	return join(dst, span{off: at, n: n, zero: zero})
+}
 
 // join appends a span, or makes the last one longer.
 func join(dst []span, s span) []span {

@@ -18,20 +18,20 @@ import (
 
 type benchOptions struct {
 	helpOption
-	Count   *string `short:"c" arg:"COUNT" help:"number of requests (75000)"`
-	Depth   *string `short:"d" arg:"DEPTH" help:"requests in flight (64)"`
-	Format  *string `short:"f" arg:"FORMAT" help:"format of the image"`
-	Flush   *string `long:"flush-interval" arg:"N" help:"a flush every so many writes"`
-	AIO     *string `short:"i" arg:"AIO" help:"how requests reach the kernel: threads, native or io_uring"`
-	Native  bool    `short:"n" help:"-i native"`
-	NoDrain bool    `long:"no-drain" help:"do not wait for the writes before a flush"`
-	Offset  *string `short:"o" arg:"OFFSET" help:"where to start"`
-	Pattern *string `long:"pattern" arg:"BYTE" help:"what is written (0)"`
-	Size    *string `short:"s" arg:"SIZE" help:"bytes per request (4096)"`
-	Step    *string `short:"S" arg:"STEP" help:"distance between requests (the size)"`
-	Cache   *string `short:"t" arg:"CACHE" help:"cache mode (writeback)"`
-	Write   bool    `short:"w" help:"write"`
-	quietOption // taken, and without effect
+	Count       *string `short:"c" arg:"COUNT" help:"number of requests (75000)"`
+	Depth       *string `short:"d" arg:"DEPTH" help:"requests in flight (64)"`
+	Format      *string `short:"f" arg:"FORMAT" help:"format of the image"`
+	Flush       *string `long:"flush-interval" arg:"N" help:"a flush every so many writes"`
+	AIO         *string `short:"i" arg:"AIO" help:"how requests reach the kernel: threads, native or io_uring"`
+	Native      bool    `short:"n" help:"-i native"`
+	NoDrain     bool    `long:"no-drain" help:"do not wait for the writes before a flush"`
+	Offset      *string `short:"o" arg:"OFFSET" help:"where to start"`
+	Pattern     *string `long:"pattern" arg:"BYTE" help:"what is written (0)"`
+	Size        *string `short:"s" arg:"SIZE" help:"bytes per request (4096)"`
+	Step        *string `short:"S" arg:"STEP" help:"distance between requests (the size)"`
+	Cache       *string `short:"t" arg:"CACHE" help:"cache mode (writeback)"`
+	Write       bool    `short:"w" help:"write"`
+	quietOption         // taken, and without effect
 	objectOption
 	imageOption
 	shareOption

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ var images = []string{
 // TestPeerConvertArguments: what is wrong with a command line is said in the same words.
 func TestPeerConvertArguments(t *testing.T) {
 	p := prepare(t, images...)
-	for _, line := range strings.Split(strings.TrimSpace(`
+	for line := range strings.SplitSeq(strings.TrimSpace(`
 convert
 convert a.raw
 convert -O foo a.raw x
@@ -131,7 +132,7 @@ bench -c 10 -S 3G a.raw`), "\n") {
 
 // TestPeerCompare finds the same first difference, and leaves with the same exit code.
 func TestPeerCompare(t *testing.T) {
-	p := prepare(t, append(images[:len(images):len(images)], "create -q -f raw d.raw 1537k", "qemu-io -f raw -c 'write -P 9 0 200k' -c 'write -P 1 300k 3k' -c 'write -P 1 1300000 1' d.raw")...)
+	p := prepare(t, append(slices.Clip(images), "create -q -f raw d.raw 1537k", "qemu-io -f raw -c 'write -P 9 0 200k' -c 'write -P 1 300k 3k' -c 'write -P 1 1300000 1' d.raw")...)
 	for _, line := range []string{
 		"compare -f raw -F raw a.raw b.raw", "compare -f raw -F raw a.raw a.raw", "compare -f raw -F raw a.raw c.raw", "compare -f raw -F raw c.raw a.raw",
 		"compare -s -f raw -F raw a.raw c.raw", "compare -q -f raw -F raw a.raw b.raw", "compare -q -f raw -F raw a.raw c.raw", "compare -f raw -F qcow2 a.raw top.qcow2",
@@ -176,11 +177,14 @@ func TestPeerConvert(t *testing.T) {
 
 // TestPeerConvertInPlace writes into targets that exist.
 func TestPeerConvertInPlace(t *testing.T) {
-	p := prepare(t, append(images[:len(images):len(images)], "create -q -f qcow2 t1 2M", "create -q -f raw t2 2M", "qemu-io -f raw -c 'write -P 99 0 2M' t2",
+	p := prepare(t, append(slices.Clip(images), "create -q -f qcow2 t1 2M", "create -q -f raw t2 2M", "qemu-io -f raw -c 'write -P 99 0 2M' t2",
 		"create -q -f qcow2 t3 1M", "create -q -f qcow2 -b a.raw -F raw t4", "qemu-io -c 'write -P 99 0 2M' t1")...)
 	for _, c := range [][2]string{
-		{"convert -n -O qcow2 q.qcow2 t1", "t1"}, {"convert -n -O raw q.qcow2 t2", "t2"}, {"convert -n --target-is-zero -O qcow2 q.qcow2 t3", "t3"},
-		{"convert -n -O qcow2 -B a.raw top.qcow2 t4", "t4"}, {"convert -n --target-image-opts q.qcow2 driver=raw,file.filename=t2", "t2"},
+		{"convert -n -O qcow2 q.qcow2 t1", "t1"},
+		{"convert -n -O raw q.qcow2 t2", "t2"},
+		{"convert -n --target-is-zero -O qcow2 q.qcow2 t3", "t3"},
+		{"convert -n -O qcow2 -B a.raw top.qcow2 t4", "t4"},
+		{"convert -n --target-image-opts q.qcow2 driver=raw,file.filename=t2", "t2"},
 	} {
 		p.same(t, c[0])
 		p.sameImage(t, c[1])
@@ -263,8 +267,13 @@ func TestPeerConvertMatrix(t *testing.T) {
 	}
 	p := prepare(t, images...)
 	values := [][]string{
-		{"compat=1.1", "compat=0.10"}, {"cluster_size=64k", "cluster_size=4k", "cluster_size=1M"}, {"", "refcount_bits=1", "refcount_bits=64"}, {"", "lazy_refcounts=on"},
-		{"", "extended_l2=on"}, {"", "compression_type=zstd"}, {"", "preallocation=metadata", "preallocation=falloc"},
+		{"compat=1.1", "compat=0.10"},
+		{"cluster_size=64k", "cluster_size=4k", "cluster_size=1M"},
+		{"", "refcount_bits=1", "refcount_bits=64"},
+		{"", "lazy_refcounts=on"},
+		{"", "extended_l2=on"},
+		{"", "compression_type=zstd"},
+		{"", "preallocation=metadata", "preallocation=falloc"},
 	}
 	for i, pick := range pairwise(values) {
 		o := strings.Join(pick, ",")
@@ -379,8 +388,11 @@ func TestConvertOwn(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, c := range []struct{ line, want string }{
-		{"convert --progress=foo q.qcow2 y", "--progress must be"}, {"convert --compression-level x -O qcow2 q.qcow2 y", "Invalid compression level: x"},
-		{"convert -O raw top.qcow2 y", "--references"}, {"commit -f qcow2 top.qcow2", "--references"}, {"rebase -b '' top.qcow2", "is probed only for reading"},
+		{"convert --progress=foo q.qcow2 y", "--progress must be"},
+		{"convert --compression-level x -O qcow2 q.qcow2 y", "Invalid compression level: x"},
+		{"convert -O raw top.qcow2 y", "--references"},
+		{"commit -f qcow2 top.qcow2", "--references"},
+		{"rebase -b '' top.qcow2", "is probed only for reading"},
 		{"convert -n -O qcow2 --compression-level 99 q.qcow2 x", "compression-level"},
 	} {
 		if r := run(t, "blkbench", p.ours, words(c.line)...); r.code != 1 || !strings.Contains(r.err, c.want) {
