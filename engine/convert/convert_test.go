@@ -246,7 +246,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every k")
 	}
-	data := content(2<<20, 6)
+	data := content(1<<20, 6)
 	for _, c := range []struct {
 		rules string
 		side  int
@@ -354,6 +354,33 @@ func TestRebase(t *testing.T) {
 	}
 	top.Node().(engine.Backed).SetBacking(after.Clone(after.Flags()))
 	wantContent(t, top, want)
+}
+
+// TestRebaseFaults fails the k-th write of a rebase for every k: the image shows what it showed before, over its old backing file.
+func TestRebaseFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every k")
+	}
+	a, b := content(1<<20, 11), content(1<<20, 12)
+	enginetest.EachFault(t, func(t *testing.T, f *enginetest.Faults) {
+		dir := t.TempDir()
+		nameA := writeFile(t, filepath.Join(dir, "a"), a)
+		top := open(t, create(t, filepath.Join(dir, "top"), "qcow2", 1<<20, "backing_file", nameA, "backing_fmt", "raw"), "qcow2", true)
+		if err := top.WriteAt(t.Context(), bytes.Repeat([]byte{7}, 5000), 300000, 0); err != nil {
+			t.Fatal(err)
+		}
+		want := readAll(t, top)
+		after := open(t, writeFile(t, filepath.Join(dir, "b"), b), "raw", false)
+		fired := f.Fired()
+		_, err := convert.Rebase(t.Context(), convert.RebaseOptions{
+			Top: f.Over(top), Old: top.Node().(engine.Backed).Backing(), New: after, Tuning: convert.Tuning{Chunk: 64 << 10},
+		})
+		var e *convert.Error
+		if failed := f.Fired() != fired; failed != (errors.As(err, &e) && e.Phase == convert.Writing) {
+			t.Errorf("%v", err)
+		}
+		wantContent(t, top, want)
+	}, "write = EIO")
 }
 
 // TestSparseHuge: what is empty takes no time, however large.

@@ -79,7 +79,7 @@ func Copy(ctx context.Context, o Options) (Stats, error) {
 	unit := scanUnit(o.Sparse, cluster)
 	j.judge = func(c *chunk, bufs [2][]byte, dst []span) ([]span, error) {
 		if o.Sparse == 0 {
-			return append(dst, span{0, int(c.n), false}), nil
+			return append(dst, span{n: int(c.n)}), nil
 		}
 		return scan(dst, bufs[0], c.off+j.shift, unit, int(min(o.Sparse, 1<<30))), nil
 	}

@@ -119,6 +119,10 @@ func (j *job) run(ctx context.Context, plan func(ctx context.Context) error) (St
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	defer j.cancel()
 	j.chunks = make(chan chunk, 256)
+	// Threads that return from a wait must not have to take a core's place from one that computes.
+	if procs := j.tune.Movers + 2*runtime.NumCPU() + 2; runtime.GOMAXPROCS(0) < procs {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(j.chunks)
@@ -162,7 +166,7 @@ func (t *Tuning) settle(bufsPerChunk int, chunk int64) {
 		t.Depth = 8
 	}
 	if t.Movers <= 0 {
-		t.Movers = min(runtime.GOMAXPROCS(0), 4)
+		t.Movers = min(runtime.NumCPU(), 4)
 	}
 	if t.Chunk <= 0 {
 		t.Chunk = 256 << 10

@@ -116,7 +116,7 @@ func (m *mover) close() error {
 
 func (m *mover) open(ref *engine.Ref, depth, sideNo int) (*lane, error) {
 	p, err := engine.OpenPath(m.j.ctx, ref, engine.PathConfig{
-		Poller: m.poller, Depth: depth, Arenas: []*dma.Arena{m.arena}, Workers: min(max(2, runtime.GOMAXPROCS(0)), depth),
+		Poller: m.poller, Depth: depth, Arenas: []*dma.Arena{m.arena}, Workers: min(max(2, runtime.NumCPU()), depth),
 	})
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (m *mover) take() bool {
 func (m *mover) begin(s *slot) {
 	switch {
 	case s.kind != chunkMove:
-		s.spans = append(s.spans[:0], span{0, 0, true})
+		s.spans = append(s.spans[:0], span{zero: true})
 		m.write(s)
 	case m.j.copier.wants():
 		m.give(s, m.j.copier.copy)
@@ -315,10 +315,10 @@ func (m *mover) writeNow(s *slot) {
 	if s.kind == chunkMove {
 		for _, x := range s.spans {
 			r := engine.Request{Off: at + int64(x.off), Len: uint32(x.n), User: s.no, Op: engine.OpWrite, Buf: s.bufs[0].Add(uint32(x.off))}
+			if x.same || (x.zero && !m.j.zeroSpans) {
+				continue
+			}
 			if x.zero {
-				if !m.j.zeroSpans {
-					continue
-				}
 				r.Op, r.Buf, r.Flags = engine.OpZero, 0, m.j.zeroFlags
 			}
 			s.reqs = append(s.reqs, r)

@@ -16,7 +16,7 @@ type Packer interface {
 	WritePacked(ctx context.Context, packed []byte, off int64) error
 }
 
-// packing is the compression of a run: goroutines, one per core, that take chunks from ch.
+// packing is the compression of a run: goroutines, one per core as a rule, that take chunks from ch.
 type packing struct {
 	cluster int64 // bytes
 	sparse  bool  // look for zeroes
@@ -44,7 +44,11 @@ func (p *packing) start(j *job) {
 	p.ch = make(chan *slot, j.tune.Depth*j.tune.Movers)
 	p.cond = sync.NewCond(&p.mu)
 	p.packer, _ = j.target.Node().(Packer)
-	for range runtime.GOMAXPROCS(0) {
+	n := runtime.NumCPU()
+	if p.cluster > 256<<10 {
+		n = min(n, 8) // compressors take memory by the size of what they compress
+	}
+	for range n {
 		p.wg.Go(func() {
 			for p.next(j) {
 			}

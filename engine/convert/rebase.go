@@ -23,7 +23,7 @@ func Rebase(ctx context.Context, o RebaseOptions) (Stats, error) {
 		return newSide(1, Source{Ref: r, Len: o.Top.Size()})
 	}
 	before, after := window(o.Old), window(o.New)
-	j := &job{sides: []*side{before, after}, target: o.Top, tune: o.Tuning, total: o.Top.Size(), zeroSpans: false}
+	j := &job{sides: []*side{before, after}, target: o.Top, tune: o.Tuning, total: o.Top.Size(), zeroSpans: true}
 	cluster := int64(o.Top.Info().Limits.ClusterSize)
 	j.tune.settle(2, cluster)
 	r := &rebasing{job: j, top: &cursor{side: newSide(1, Source{Ref: o.Top, Len: -1})}, cluster: max(cluster, sector)}

@@ -6,6 +6,7 @@ import "github.com/blkbench/blkbench/engine"
 type span struct {
 	off, n int // bytes in the chunk
 	zero   bool
+	same   bool // Rebase: both sides have it, nothing is written
 }
 
 // scan cuts p into spans of data and of zeroes. base is where p lies in the target: units are counted from there. A run of zeroes counts
@@ -20,11 +21,16 @@ func scan(dst []span, p []byte, base int64, unit, least int) []span {
 }
 
 func extend(dst []span, at, n int, zero bool) []span {
-	if k := len(dst) - 1; k >= 0 && dst[k].zero == zero {
-		dst[k].n += n
+	return join(dst, span{off: at, n: n, zero: zero})
+}
+
+// join appends a span, or makes the last one longer.
+func join(dst []span, s span) []span {
+	if k := len(dst) - 1; k >= 0 && dst[k].zero == s.zero && dst[k].same == s.same {
+		dst[k].n += s.n
 		return dst
 	}
-	return append(dst, span{at, n, zero})
+	return append(dst, s)
 }
 
 // absorb makes data of runs of zeroes that are shorter than least, those at the end of the chunk excepted: they may go on in the next.
@@ -36,11 +42,14 @@ func absorb(s []span, least int) []span {
 	return out
 }
 
-// differing cuts a chunk into spans where a and b differ (data) and where they do not (zero), in units of unit bytes.
+// differing cuts a chunk into spans that are the same in a and b, and others, of which those that are zeroes in a are told apart; in units
+// of unit bytes.
 func differing(dst []span, a, b []byte, unit int) []span {
 	for at := 0; at < len(a); at += unit {
 		n := min(unit, len(a)-at)
-		dst = extend(dst, at, n, string(a[at:at+n]) == string(b[at:at+n]))
+		s := span{off: at, n: n, same: equal(a[at:at+n], b[at:at+n])}
+		s.zero = !s.same && engine.IsZero(a[at:at+n])
+		dst = join(dst, s)
 	}
 	return dst
 }

@@ -128,7 +128,8 @@ func enzstd(src []byte, level int) ([]byte, error) {
 			l = zstd.EncoderLevelFromZstd(level)
 		}
 		var err error
-		if e, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(l), zstd.WithEncoderCRC(false)); err != nil {
+		if e, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(l), zstd.WithEncoderCRC(false),
+			zstd.WithAllLitEntropyCompression(true)); err != nil {
 			return nil, err
 		}
 	}

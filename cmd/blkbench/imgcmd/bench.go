@@ -18,20 +18,20 @@ import (
 
 type benchOptions struct {
 	helpOption
-	Count   *string `short:"c" arg:"COUNT" help:"number of requests (75000)"`
-	Depth   *string `short:"d" arg:"DEPTH" help:"requests in flight (64)"`
-	Format  *string `short:"f" arg:"FORMAT" help:"format of the image"`
-	Flush   *string `long:"flush-interval" arg:"N" help:"a flush every so many writes"`
-	AIO     *string `short:"i" arg:"AIO" help:"how requests reach the kernel: threads, native or io_uring"`
-	Native  bool    `short:"n" help:"-i native"`
-	NoDrain bool    `long:"no-drain" help:"do not wait for the writes before a flush"`
-	Offset  *string `short:"o" arg:"OFFSET" help:"where to start"`
-	Pattern *string `long:"pattern" arg:"BYTE" help:"what is written (0)"`
-	Size    *string `short:"s" arg:"SIZE" help:"bytes per request (4096)"`
-	Step    *string `short:"S" arg:"STEP" help:"distance between requests (the size)"`
-	Cache   *string `short:"t" arg:"CACHE" help:"cache mode (writeback)"`
-	Write   bool    `short:"w" help:"write"`
-	quietOption
+	Count       *string `short:"c" arg:"COUNT" help:"number of requests (75000)"`
+	Depth       *string `short:"d" arg:"DEPTH" help:"requests in flight (64)"`
+	Format      *string `short:"f" arg:"FORMAT" help:"format of the image"`
+	Flush       *string `long:"flush-interval" arg:"N" help:"a flush every so many writes"`
+	AIO         *string `short:"i" arg:"AIO" help:"how requests reach the kernel: threads, native or io_uring"`
+	Native      bool    `short:"n" help:"-i native"`
+	NoDrain     bool    `long:"no-drain" help:"do not wait for the writes before a flush"`
+	Offset      *string `short:"o" arg:"OFFSET" help:"where to start"`
+	Pattern     *string `long:"pattern" arg:"BYTE" help:"what is written (0)"`
+	Size        *string `short:"s" arg:"SIZE" help:"bytes per request (4096)"`
+	Step        *string `short:"S" arg:"STEP" help:"distance between requests (the size)"`
+	Cache       *string `short:"t" arg:"CACHE" help:"cache mode (writeback)"`
+	Write       bool    `short:"w" help:"write"`
+	quietOption         // taken, and without effect
 	objectOption
 	imageOption
 	shareOption
@@ -128,6 +128,7 @@ func bench(ctx context.Context, c *call, o *benchOptions) int {
 	if b.step == 0 {
 		b.step = b.size
 	}
+	c.quiet = false // as in qemu-img, -q says nothing here
 	what := "read"
 	if b.write {
 		what = "write"
@@ -135,11 +136,7 @@ func bench(ctx context.Context, c *call, o *benchOptions) int {
 	c.printf("Sending %d %s requests, %d bytes each, %d in parallel (starting at offset %d, step size %d)\n",
 		b.count, what, b.size, b.depth, b.offset, b.step)
 	if b.flush > 0 {
-		drained := ""
-		if !b.noDrain {
-			drained = "drained "
-		}
-		c.printf("Sending %sflush every %d requests\n", drained, b.flush)
+		c.printf("Sending flush every %d requests\n", b.flush)
 	}
 	took, err := b.run(ctx, ref)
 	if err != nil {

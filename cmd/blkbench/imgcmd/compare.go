@@ -12,7 +12,9 @@ import (
 // Exit codes of compare besides 0 and those of a wrong command line.
 const (
 	compareDiffers = 1
-	compareFailed  = 2 // an image could not be opened or read
+	compareFailed  = 2 // an image could not be opened
+	compareNoMap   = 3 // the allocation could not be found out
+	compareNoRead  = 4 // an image could not be read
 )
 
 type compareOptions struct {
@@ -68,7 +70,7 @@ func compare(ctx context.Context, c *call, o *compareOptions) int {
 	defer stop()
 	code, err := c.compare(ctx, refs[0], refs[1], o.Strict, m)
 	if err != nil {
-		return failed(err)
+		c.errorf("%v", err)
 	}
 	return code
 }
@@ -82,7 +84,7 @@ func (c *call) compare(ctx context.Context, a, b *engine.Ref, strict bool, m met
 	}
 	d, _, err := convert.Compare(ctx, convert.CompareOptions{A: a, B: b, Strict: strict, Tuning: convert.Tuning{Progress: m.of}})
 	if err != nil {
-		return 0, c.compareError(err)
+		return c.compareError(err)
 	}
 	if differ && (!d.Found || d.Off >= common) {
 		c.printf("Warning: Image size mismatch!\n")
@@ -99,13 +101,14 @@ func (c *call) compare(ctx context.Context, a, b *engine.Ref, strict bool, m met
 	return compareDiffers, nil
 }
 
-func (c *call) compareError(err error) error {
+// compareError gives an error its words and its exit code.
+func (c *call) compareError(err error) (int, error) {
 	e, ok := errors.AsType[*convert.Error](err)
 	if !ok {
-		return err
+		return compareFailed, err
 	}
 	if e.Phase == convert.Mapping {
-		return fmt.Errorf("Sector allocation test failed for %s: %s", c.args[e.Side], Reason(e.Err)) //nolint:staticcheck // qemu-img's words
+		return compareNoMap, fmt.Errorf("Sector allocation test failed for %s: %s", c.args[e.Side], Reason(e.Err)) //nolint:staticcheck // qemu-img's words
 	}
-	return fmt.Errorf("Error while reading offset %d of %s: %s", e.Off, c.args[e.Side], Reason(e.Err)) //nolint:staticcheck // qemu-img's words
+	return compareNoRead, fmt.Errorf("Error while reading offset %d of %s: %s", e.Off, c.args[e.Side], Reason(e.Err)) //nolint:staticcheck // qemu-img's words
 }

@@ -22,6 +22,7 @@ type convertOptions struct {
 	BackingFormat *string  `short:"F" arg:"FORMAT" help:"format of the backing file"`
 	Compressed    bool     `short:"c" help:"compress the target"`
 	CopyRange     bool     `short:"C" help:"try to copy inside the kernel, or to share blocks"`
+	Level         *string  `long:"compression-level" arg:"LEVEL" exact:"true" help:"of -c: 1 is the fastest, zlib goes to 9, zstd to 22; balanced where absent"`
 	Options       []string `short:"o" arg:"OPTIONS" help:"options of the target's format: key=value,…; -o help lists them"`
 	Snapshot      *string  `short:"l" arg:"SNAPSHOT" help:"copy a snapshot: its ID or name, or snapshot.id=…,snapshot.name=…"`
 	Sparse        *string  `short:"S" arg:"SIZE" help:"so many bytes of zeroes become a hole (4k); 0: the target is fully allocated"`
@@ -391,14 +392,21 @@ func (x *conversion) create(ctx context.Context, img *NewImage, known []formatOp
 // openTarget opens the target. The backing file that the user has named for it is opened as such, whatever the policy for names inside
 // images.
 func (x *conversion) openTarget(ctx context.Context, cache engine.Cache) error {
-	flags := engine.OpenFlags{Write: true, Discard: x.sparse > 0, Cache: cache}
+	flags := targetFlags(cache)
+	flags.Discard = x.sparse > 0
 	name := x.out
 	if x.made != nil {
 		name = x.made.at
 	}
 	own := x.backing != "" && x.made != nil && x.eng.References != engine.ReferencesAllow
 	flags.NoBacking = own
-	ref, err := Open(ctx, x.eng, &Image{Name: name, Format: x.format, ImageOpts: x.o.TargetOpts, Flags: flags, Probe: x.env.Link})
+	var ref *engine.Ref
+	var err error
+	if x.o.Level != nil {
+		ref, err = x.openAtLevel(ctx, name, flags)
+	} else {
+		ref, err = Open(ctx, x.eng, &Image{Name: name, Format: x.format, ImageOpts: x.o.TargetOpts, Flags: flags, Probe: x.env.Link})
+	}
 	if err != nil {
 		return err
 	}
@@ -417,6 +425,42 @@ func (x *conversion) openTarget(ctx context.Context, cache engine.Cache) error {
 	}
 	b.SetBacking(below)
 	return nil
+}
+
+// targetFlags open a target. The kernel lets one request at a time write to a file of the page cache, and io_uring hands each to a worker
+// of its own: the mover's thread does as well.
+func targetFlags(cache engine.Cache) engine.OpenFlags {
+	flags := engine.OpenFlags{Write: true, Cache: cache}
+	if !cache.Direct {
+		flags.Leaf.Engine = "psync"
+	}
+	return flags
+}
+
+// openAtLevel opens the target with a level of compression, which is an option of its format.
+func (x *conversion) openAtLevel(ctx context.Context, name string, flags engine.OpenFlags) (*engine.Ref, error) {
+	if _, err := strconv.Atoi(*x.o.Level); err != nil {
+		return nil, fmt.Errorf("Invalid compression level: %s", *x.o.Level) //nolint:staticcheck // as qemu-img words such things
+	}
+	t, err := parseTarget(name, x.o.TargetOpts)
+	if err != nil {
+		return nil, &OpenError{Name: name, Err: err}
+	}
+	if !namesFormat(x.eng, t) {
+		outer := opts.NewTree()
+		if err := errors.Join(outer.Set("driver", x.format), outer.Set("file", t)); err != nil {
+			return nil, err
+		}
+		t = outer
+	}
+	if err := t.Set("compression-level", *x.o.Level); err != nil {
+		return nil, err
+	}
+	ref, err := x.eng.OpenTree(ctx, t, baseName(name, t), "", flags)
+	if err != nil {
+		return nil, &OpenError{Name: name, Err: err}
+	}
+	return ref, nil
 }
 
 // suits checks what only the opened target tells.

@@ -130,7 +130,7 @@ func (c *call) dd(ctx context.Context, o *ddOptions, d *ddOperands) (err error) 
 		c.errorf("%s: cannot skip to specified offset", d.in)
 		return made.finish()
 	}
-	target, err := Open(ctx, c.eng, &Image{Name: made.at, Format: format, Flags: engine.OpenFlags{Write: true}, Probe: c.env.Link})
+	target, err := Open(ctx, c.eng, &Image{Name: made.at, Format: format, Flags: targetFlags(engine.Cache{}), Probe: c.env.Link})
 	if err != nil {
 		return err
 	}

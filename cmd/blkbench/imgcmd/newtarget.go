@@ -90,8 +90,8 @@ func (n *newTarget) finish() error {
 	if t, err := opts.ParseName(n.name); err == nil {
 		path, _ = t.String("filename")
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		path = followed
 	}
 	if err := syncFile(n.at); err != nil {
 		return err

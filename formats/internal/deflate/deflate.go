@@ -21,7 +21,7 @@ var efforts = [10]Effort{
 
 // Sizes of the hash tables, in bits.
 const (
-	hashBits4 = 13
+	hashBits4 = 12
 	hashBits3 = 12
 )
 

@@ -1,0 +1,56 @@
+package qcow2
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestIncompressible tells random bytes from all else, above all from what looks random and repeats.
+func TestIncompressible(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	random := make([]byte, 64<<10)
+	for i := range random {
+		random[i] = byte(rng.Uint32())
+	}
+	repeated := bytes.Repeat(random[:3000], 22)[:64<<10]
+	half := bytes.Clone(random)
+	copy(half[40000:], half[:20000])
+	text := bytes.Repeat([]byte("what stands here is no noise; "), 3000)[:64<<10]
+	hex := bytes.Clone(random)
+	for i := range hex {
+		hex[i] = "0123456789abcdef"[hex[i]&15]
+	}
+	counter := make([]byte, 64<<10)
+	for i := range counter {
+		counter[i] = byte(i)
+	}
+	tail := bytes.Clone(random)
+	clear(tail[50000:])
+	for _, c := range []struct {
+		name string
+		p    []byte
+		want bool
+	}{
+		{"random", random, true}, {"repeated", repeated, false}, {"a third repeated", half, false}, {"text", text, false}, {"hex", hex, false},
+		{"counter", counter, false}, {"zeroes at the end", tail, false}, {"zeroes", make([]byte, 64<<10), false}, {"short", random[:4096], false},
+	} {
+		if got := incompressible(c.p); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if n := testing.AllocsPerRun(5, func() { incompressible(random) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkIncompressible(b *testing.B) {
+	p := make([]byte, 64<<10)
+	for i := range p {
+		p[i] = byte(rand.Uint32())
+	}
+	b.SetBytes(int64(len(p)))
+	for b.Loop() {
+		incompressible(p)
+	}
+}
