@@ -106,6 +106,9 @@ func TestQueue(t *testing.T) {
 // TestQueueHeld: the same over a server that answers when it is told to.
 func TestQueueHeld(t *testing.T) {
 	for _, multi := range []bool{true, false} {
+		if testing.Short() && !multi {
+			continue
+		}
 		t.Run(fmt.Sprintf("multi=%v", multi), func(t *testing.T) {
 			open := func(t testing.TB, size int64, held chan struct{}) *engine.Ref {
 				t.Helper()
