@@ -27,6 +27,11 @@ var servers = []server{
 	{"simple replies", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "--no-sr", "memory", "allocator=malloc", fmt.Sprint(size)), "")
 	}, 1, true, false, 0},
+	{"tcp", func(t testing.TB, size int64) string {
+		port := freePort(t)
+		nbdkitArgs(t, scratch(t), "-i", "127.0.0.1", "-p", fmt.Sprint(port), "memory", "allocator=malloc", fmt.Sprint(size))
+		return fmt.Sprintf("nbd://127.0.0.1:%d/", port)
+	}, 1, true, false, 0},
 	{"file", func(t testing.TB, size int64) string {
 		name := scratch(t) + "/disk"
 		file(t, name, size)
