@@ -81,7 +81,7 @@ func (c *conn) do(ctx context.Context, cl *call) error {
 	}
 	cookie, err := c.enter(cl)
 	if err != nil {
-		return &lost{err}
+		return &lost{err, true}
 	}
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() { c.abandon(cl, cookie, ctx.Err()) })
@@ -201,7 +201,7 @@ func (c *conn) read() {
 		if cl != nil {
 			c.calls[slot] = nil
 			c.busy--
-			cl.finish(&lost{c.err})
+			cl.finish(&lost{cause: c.err})
 		}
 	}
 }

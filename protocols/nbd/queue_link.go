@@ -76,7 +76,7 @@ func (q *ringQueue) lose(err error) {
 	if l.state != linkUp {
 		return
 	}
-	l.state, l.cause = linkEnding, &lost{err}
+	l.state, l.cause = linkEnding, &lost{cause: err}
 	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 }
 
@@ -141,7 +141,7 @@ func (q *ringQueue) bury() {
 			continue
 		}
 		sent := s.batch < q.out.number // its batch was begun
-		if q.node.delay == 0 || errors.Is(l.cause, errBroken) || (sent && s.replayed) {
+		if sent && (q.node.delay == 0 || s.replayed || errors.Is(l.cause, errBroken)) {
 			q.complete(uint32(i), engine.Errf(engine.ErrIO, "%w", l.cause))
 			continue
 		}
