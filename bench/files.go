@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/layout"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
@@ -72,7 +73,7 @@ func (w *worker) findFiles() error {
 		}
 		w.targets = append(w.targets, t)
 		if i == 0 {
-			w.engineStr = describeEngine(j, f.ref)
+			w.engineStr, _ = describeEngine(f.ref, nil)
 		}
 		if i >= limit {
 			err := f.ref.Close()
@@ -93,7 +94,7 @@ func (w *worker) openRef(f *file) error {
 	if f.ref != nil {
 		return nil
 	}
-	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) {
+	if w.creates() && !fiojob.IsTarget(f.name) && !exists(f.name) && !isSpecial(f.name) && !layout.AmongDevices(f.name) {
 		c, err := os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -121,6 +122,13 @@ func (w *worker) openFirst() error {
 		}
 		if err := w.openFile(f); err != nil {
 			return err
+		}
+	}
+	if f := w.files[0]; f.path != nil {
+		var notes []string
+		w.engineStr, notes = describeEngine(f.ref, f.path)
+		for _, n := range notes {
+			w.run.warn("%s: %s: %s", w.job.Name, f.name, n)
 		}
 	}
 	return nil

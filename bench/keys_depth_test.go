@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -143,6 +144,7 @@ func TestMemHugeTakesHugePages(t *testing.T) {
 }
 
 func TestHeapStaysQuietInTheLoop(t *testing.T) {
+	fiotest.Long(t)
 	for _, args := range [][]string{
 		{"--rw=randread", "--iodepth=1"},
 		{"--rw=randrw", "--iodepth=32"},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 	filedriver "github.com/blkbench/blkbench/protocols/file"
@@ -197,6 +198,7 @@ func order(o *outcome) string {
 }
 
 func TestFileServiceTypes(t *testing.T) {
+	fiotest.Long(t)
 	for arg, want := range map[string]string{
 		"roundrobin": "012301230123" + "0123", "roundrobin:2": "0011223300112233", "sequential": "0000111122223333",
 	} {
@@ -305,6 +307,7 @@ func onDisk(t *testing.T) string {
 }
 
 func TestPageCacheKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := onDisk(t)
 	name := filepath.Join(dir, "j.0.0")
 	pages := func(args ...string) uint64 {
@@ -369,6 +372,7 @@ func ringFacts(t *testing.T) string {
 }
 
 func TestRingKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	facts := func(args ...string) (ring string, o *outcome) {
 		look := func(*result.Run) {
@@ -412,6 +416,7 @@ func TestRingKeys(t *testing.T) {
 }
 
 func TestEngines(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	for arg, want := range map[string]string{
 		"io_uring": "io_uring", "libaio": "io_uring", "psync": "psync", "sync": "psync", "pvsync2": "psync",
@@ -495,6 +500,7 @@ func straced(t *testing.T, calls string, args ...string) string {
 }
 
 func TestSystemCallsOfKeys(t *testing.T) {
+	fiotest.Long(t)
 	dir := t.TempDir()
 	got := straced(t, "sync_file_range,fadvise64,fcntl,pwritev2,fdatasync,fsync", append([]string{"--ioengine=psync"},
 		inDir(dir, "--rw=randwrite", "--size=64k", "--sync_file_range=wait_before,write:8", "--write_hint=short", "--sync=dsync")...)...)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 	"github.com/blkbench/blkbench/engine"
 )
@@ -49,6 +50,7 @@ func TestGroupReportingAddsUp(t *testing.T) {
 }
 
 func TestStonewallWaitsForAllBefore(t *testing.T) {
+	fiotest.Long(t)
 	together := func(args []string) bool {
 		o := runArgs(t, lasting(500*time.Microsecond), args...).must(t)
 		return o.recs["b"].first().Before(o.recs["a"].last())
@@ -87,6 +89,7 @@ func TestExitAllEndsTheOthers(t *testing.T) {
 }
 
 func TestExitWhatGroupSparesOtherGroups(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(time.Millisecond), two([]string{"--time_based", "--runtime=400ms"}, []string{"--runtime=30ms", "--exitall"}, []string{"--new_group"})...).must(t)
 	if d := o.recs["b"].last().Sub(o.recs["b"].first()); d < 300*time.Millisecond {
 		t.Errorf("the job of the other group ended after %v", d)
@@ -134,6 +137,7 @@ func TestExitAllOnError(t *testing.T) {
 }
 
 func TestContinueOnError(t *testing.T) {
+	fiotest.Long(t)
 	some := func(_ string, r *recorder) {
 		r.fail = func(_ engine.Op, _ int64, seq int) error {
 			if seq%16 == 5 {
@@ -259,6 +263,7 @@ func interrupted(t *testing.T, prepare func(string, *recorder), n int, args ...s
 }
 
 func TestInterruptGivesAWholeMarkedResult(t *testing.T) {
+	fiotest.Long(t)
 	o, took := interrupted(t, lasting(time.Millisecond), 100, two([]string{"--time_based", "--runtime=60"}, nil, []string{"--stonewall"})...)
 	if o.err != nil || !o.Interrupted || took > time.Second {
 		t.Fatalf("%v, interrupted %v, after %v", o.err, o.Interrupted, took)
@@ -269,6 +274,7 @@ func TestInterruptGivesAWholeMarkedResult(t *testing.T) {
 }
 
 func TestInterruptDoesNotWaitForAStuckTarget(t *testing.T) {
+	fiotest.Long(t)
 	stuck := make(chan struct{})
 	defer close(stuck)
 	hang := func(_ string, r *recorder) {
@@ -289,6 +295,7 @@ func TestInterruptDoesNotWaitForAStuckTarget(t *testing.T) {
 }
 
 func TestStatusIsCorrectWhileRunning(t *testing.T) {
+	fiotest.Long(t)
 	var seen []*result.Run
 	plan, err := fiojob.ParseArgs(job("--rw=randrw", "--time_based", "--runtime=700ms", "--iodepth=4"), fiojob.SystemEnv())
 	if err != nil {

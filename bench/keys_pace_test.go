@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -26,6 +27,7 @@ func within(what string, got, want, tolerance float64) error {
 }
 
 func TestRates(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		args []string
 		op   engine.Op
@@ -48,6 +50,7 @@ func TestRates(t *testing.T) {
 }
 
 func TestRateOfOneDirectionLeavesTheOtherFree(t *testing.T) {
+	fiotest.Long(t)
 	l := new(leaf)
 	runLeaf(t, l, "--rw=randrw", "--rate_iops=,100", "--time_based", "--runtime=300ms").must(t)
 	if r, w := l.count(engine.OpRead), l.count(engine.OpWrite); w > 31 || r < 10*w {
@@ -56,6 +59,7 @@ func TestRateOfOneDirectionLeavesTheOtherFree(t *testing.T) {
 }
 
 func TestRateProcessPoisson(t *testing.T) {
+	fiotest.Long(t)
 	median := func(process string) (ms float64) {
 		l := new(leaf)
 		runLeaf(t, l, "--rw=randread", "--iodepth=16", "--rate_iops=100", "--rate_process="+process, "--time_based", "--runtime=800ms").must(t)
@@ -73,6 +77,7 @@ func TestRateProcessPoisson(t *testing.T) {
 // TestOpenLoopChargesAStallToEveryRequestItDelayed is the point of a rate here: a target that stops for 200 ms is seen by all the 200 requests
 // that were to start meanwhile, not by the one that happened to be there.
 func TestOpenLoopChargesAStallToEveryRequestItDelayed(t *testing.T) {
+	fiotest.Long(t)
 	stall := func(_ string, r *recorder) {
 		r.delay = func(_ engine.Op, _ int64, seq int) time.Duration {
 			if seq == 100 {
@@ -111,6 +116,7 @@ func TestOpenLoopChargesAStallToEveryRequestItDelayed(t *testing.T) {
 }
 
 func TestLeastRates(t *testing.T) {
+	fiotest.Long(t)
 	slow := func(_ string, r *recorder) {
 		r.delay = func(engine.Op, int64, int) time.Duration { return 2 * time.Millisecond }
 	}
@@ -128,6 +134,7 @@ func TestLeastRates(t *testing.T) {
 }
 
 func TestThinktime(t *testing.T) {
+	fiotest.Long(t)
 	// requests in 200 ms with pauses of 10 ms after each block of them
 	for _, c := range []struct {
 		args []string
@@ -160,6 +167,7 @@ func TestThinktime(t *testing.T) {
 }
 
 func TestThinktimeBlocksByCompletion(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(3*time.Millisecond), job("--rw=randread", "--iodepth=4", "--thinktime=20000", "--thinktime_blocks=8", "--number_ios=32")...).must(t)
 	ops := o.rec().ops
 	for i := 8; i < len(ops); i += 8 {
@@ -170,6 +178,7 @@ func TestThinktimeBlocksByCompletion(t *testing.T) {
 }
 
 func TestThinktimeSpinComputes(t *testing.T) {
+	fiotest.Long(t)
 	quietly(t, func() error {
 		cpu := func(spin string) time.Duration {
 			o := runLeaf(t, new(leaf), "--rw=randread", "--thinktime=20000", "--thinktime_spin="+spin, "--number_ios=10").must(t)
@@ -183,6 +192,7 @@ func TestThinktimeSpinComputes(t *testing.T) {
 }
 
 func TestRateIgnoresThinktimeOnlyWhenTold(t *testing.T) {
+	fiotest.Long(t)
 	for arg, want := range map[string]float64{"--rate_ignore_thinktime=0": 450, "--rate_ignore_thinktime=1": 250} {
 		quietly(t, func() error {
 			l := new(leaf)
@@ -208,6 +218,7 @@ func oneByOne(each time.Duration) *leaf {
 }
 
 func TestLatencyTargetFindsTheDepth(t *testing.T) {
+	fiotest.Long(t)
 	quietly(t, func() error {
 		o := runLeaf(t, oneByOne(5*time.Millisecond), "--rw=randread", "--iodepth=32", "--latency_target=28ms", "--latency_window=100ms",
 			"--latency_percentile=60", "--time_based", "--runtime=10")
@@ -233,6 +244,7 @@ func TestLatencyTargetFindsTheDepth(t *testing.T) {
 }
 
 func TestMaxLatencyEndsTheJob(t *testing.T) {
+	fiotest.Long(t)
 	slow := func(_ string, r *recorder) {
 		r.delay = func(_ engine.Op, _ int64, seq int) time.Duration {
 			if seq == 50 {
@@ -249,6 +261,7 @@ func TestMaxLatencyEndsTheJob(t *testing.T) {
 }
 
 func TestFlowKeepsProportions(t *testing.T) {
+	fiotest.Long(t)
 	o := runArgs(t, lasting(100*time.Microsecond),
 		"--time_based", "--runtime=500ms", "--rw=randread", "--bs=4k", "--flow_id=7",
 		"--name=a", "--filename=driver=rec,name=a", "--flow=3",
@@ -263,6 +276,7 @@ func TestFlowKeepsProportions(t *testing.T) {
 }
 
 func TestRuntimeAndRamp(t *testing.T) {
+	fiotest.Long(t)
 	quietly(t, func() error {
 		o := runArgs(t, lasting(time.Millisecond), job("--rw=randread", "--time_based", "--runtime=300ms", "--ramp_time=200ms")...).must(t)
 		j := &o.Jobs[0]

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/iolog"
 )
 
@@ -61,6 +62,7 @@ func TestReplayPlaysATrace(t *testing.T) {
 }
 
 func TestReplayKeepsTheRecordedTimes(t *testing.T) {
+	fiotest.Long(t)
 	span := func(args ...string) time.Duration {
 		o := replayed(t, append(args, "--read_iolog="+trace(t, someTrace))...)
 		ops := o.recs["a"].ops

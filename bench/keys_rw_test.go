@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -67,6 +68,7 @@ func TestTrimWriteTrimsThenWritesEachBlock(t *testing.T) {
 }
 
 func TestRWMixKeepsItsShares(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		args  []string
 		reads float64
@@ -210,6 +212,7 @@ func TestRandomRepeats(t *testing.T) {
 }
 
 func TestRandomDistributions(t *testing.T) {
+	fiotest.Long(t)
 	hits := func(dist string) []int {
 		o := runArgs(t, nil, job("--rw=randread", "--io_size=16M", "--random_distribution="+dist)...).must(t)
 		n := make([]int, 256)
@@ -340,6 +343,7 @@ func TestSyncMakesEachWriteDurable(t *testing.T) {
 }
 
 func TestFsyncAfterSoManyWrites(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		arg  string
 		want int

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -22,6 +23,7 @@ func verified(dir string, extra ...string) []string {
 }
 
 func TestVerifyReadsBackEveryBlockAfterWriting(t *testing.T) {
+	fiotest.Long(t)
 	for _, kind := range []string{
 		"md5", "crc64", "crc32", "crc32c", "crc32c-intel", "crc16", "crc7", "sha1", "sha256", "sha512", "sha3-224", "sha3-256", "sha3-384",
 		"sha3-512", "xxhash", "meta", "null",
@@ -178,6 +180,7 @@ func TestVerifyGoesOnToTheEndUnlessFatal(t *testing.T) {
 }
 
 func TestVerifyDumpKeepsEveryBadBlock(t *testing.T) {
+	fiotest.Long(t)
 	for _, c := range []struct {
 		arg  []string
 		want int
@@ -296,6 +299,7 @@ func TestVerifyWriteSequenceOffAcceptsOlderWrites(t *testing.T) {
 }
 
 func TestVerifyStateOfAnInterruptedRunIsCheckedLater(t *testing.T) {
+	fiotest.Long(t)
 	for _, extra := range [][]string{nil, {"--norandommap"}} {
 		dir, data := t.TempDir(), make([]byte, 1<<20)
 		plan, err := fiojob.ParseArgs(verified(dir, append(extra, "--iodepth=4")...), fiojob.SystemEnv())

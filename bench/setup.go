@@ -2,6 +2,7 @@ package bench
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
@@ -105,33 +106,17 @@ func minBlock(j *fiojob.Job) int64 {
 	return n
 }
 
-// describeEngine says in words which way the I/O goes.
-func describeEngine(j *fiojob.Job, ref *engine.Ref) string {
-	layers, path := layersOf(ref)
-	d := layers[0]
-	f := ref.Flags().Leaf
-	switch {
-	case d == "null-co":
-		return "null"
-	case path == "":
-		return d
-	case f.Engine == "psync":
-		return d + ", psync"
+// describeEngine says in words which way the I/O goes, as the queues have it; of a path that is not open only the driver.
+func describeEngine(ref *engine.Ref, path *engine.Path) (text string, notes []string) {
+	layers, _ := layersOf(ref)
+	if layers[0] == "null-co" {
+		return "null", nil
 	}
-	s := d + ", io_uring"
-	if !f.NoFixedBufs {
-		s += ", registered buffers"
+	var traits []string
+	if path != nil {
+		traits, notes = path.Describe()
 	}
-	if !f.NoRegisterFiles {
-		s += ", registered files"
-	}
-	if f.SQThreadPoll {
-		s += ", submission thread"
-	}
-	if j.Engine.HiPri {
-		s += ", polled completions"
-	}
-	return s
+	return strings.Join(append([]string{layers[0]}, traits...), ", "), notes
 }
 
 // isSpecial reports whether a path is there and is no regular file.

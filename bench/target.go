@@ -66,6 +66,9 @@ func targetTree(j *fiojob.Job, name string) (*opts.Tree, error) {
 		return opts.ParseName(name)
 	}
 	t := opts.NewTree()
+	if j.Engine.Kind == fiojob.EngineUringCmd {
+		return t, errors.Join(t.Set("driver", "io_uring_cmd"), t.Set("filename", name))
+	}
 	if err := errors.Join(t.Set("driver", "file"), t.Set("filename", name), t.Set("locking", "off")); err != nil {
 		return nil, err
 	}
@@ -89,8 +92,6 @@ func openFlags(j *fiojob.Job) engine.OpenFlags {
 		f.Leaf.Engine = "psync"
 	case fiojob.EngineUring:
 		f.Leaf.Engine = "io_uring"
-	case fiojob.EngineUringCmd:
-		f.Leaf.Engine = "io_uring_cmd"
 	default:
 	}
 	return f

@@ -42,6 +42,9 @@ func (e *Env) Create(ctx context.Context, format string, target *opts.Tree, file
 		}
 	}
 	r := &CreateRequest{Env: e, Driver: d, Opts: co, Size: size, Filename: filename, Target: target, Flags: flags, BackingSize: -1}
+	if r.BackingSize, err = e.backingSize(ctx, r); err != nil {
+		return err
+	}
 	if d.Kind == KindProtocol {
 		return d.create(ctx, r)
 	}
@@ -116,4 +119,19 @@ func (d *Driver) takeOptions(format *Driver, co *opts.Tree) (*opts.Tree, error) 
 		}
 	}
 	return own, nil
+}
+
+// backingSize looks at the backing file that the options name, where the new image is to be as large as it: the user names it, so the
+// policy for references inside images has no say.
+func (e *Env) backingSize(ctx context.Context, r *CreateRequest) (int64, error) {
+	name, _ := r.Opts.String("backing_file")
+	if name == "" || r.Size >= 0 || r.Flags.NoBacking {
+		return -1, nil
+	}
+	format, _ := r.Opts.String("backing_fmt")
+	ref, err := e.OpenName(ctx, ResolveName(r.Filename, name), format, OpenFlags{Cache: r.Flags.Cache, NoBacking: true, NoIO: true})
+	if err != nil {
+		return -1, err
+	}
+	return ref.Size(), ref.Close()
 }

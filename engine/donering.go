@@ -19,6 +19,9 @@ func NewDoneRing(depth int) DoneRing {
 	return DoneRing{items: make([]*Request, size), depth: uint32(depth)}
 }
 
+// Len is how many requests are held.
+func (q *DoneRing) Len() int { return int(q.tail - q.head) }
+
 // Empty reports whether nothing is held.
 func (q *DoneRing) Empty() bool { return q.head == q.tail }
 

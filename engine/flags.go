@@ -38,6 +38,7 @@ type OpenFlags struct {
 	NoIO         bool // only metadata is wanted: data files and keys may stay away
 	Check        bool // opened to be checked or repaired: tolerate what a check would report
 	ForceShare   bool // -U: read although somebody writes
+	Snapshot     bool // writes go to a temporary overlay that is gone at the end (-snapshot)
 	// ShareWrites: others may write to the image meanwhile, and its size is claimed only when it is changed, as QEMU's tools have it. A
 	// format's metadata has one writer all the same.
 	ShareWrites bool

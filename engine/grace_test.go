@@ -337,6 +337,9 @@ func TestGraceLeaf(t *testing.T) {
 
 // TestGraceSlow has requests that pass the mapper and then take the slow lane, because they do not fit the leaf.
 func TestGraceSlow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short")
+	}
 	for _, doze := range []bool{false, true} {
 		t.Run(fmt.Sprintf("doze=%v", doze), func(t *testing.T) {
 			explore(t, graceBound(false), func(x *explorer) func() error {
@@ -354,6 +357,9 @@ func TestGraceSlow(t *testing.T) {
 // TestGraceWalk has a request that breaks up, with one piece in the slab: the walk stalls, and looks up again from Poll. Its pieces go
 // to the leaf, or do not fit and take the slow lane.
 func TestGraceWalk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short")
+	}
 	walkWays(t, func(t *testing.T, run uint32, doze bool) {
 		explore(t, graceBound(false), func(x *explorer) func() error {
 			b := newGraceBed(x, 512, 1)

@@ -159,6 +159,11 @@ type Resizer interface {
 	Resize(ctx context.Context, size int64, o ResizeOptions) error
 }
 
+// AllocatedSizer knows how many bytes of storage it takes, which is less than its size where it has holes. Ask by [Ref.AllocatedSize].
+type AllocatedSizer interface {
+	AllocatedSize(ctx context.Context) (int64, error)
+}
+
 // CompressedWriter stores one allocation unit compressed; p is a whole cluster, or the tail of the image.
 type CompressedWriter interface {
 	WriteCompressed(ctx context.Context, p []byte, off int64) error

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,9 @@ import (
 // zero runs in place; what a mapper cannot answer, and what does not fit the leaf's alignment, takes the slow lane. A request that
 // breaks into pieces keeps a cursor and goes on from Poll.
 //
-// It belongs to the thread that opened it, like every Queue.
+// It belongs to the thread that opened it, like every Queue. A thread that has several polls each of them that has requests in flight:
+// they share rings, but completions wait in the leaf's queue until its own Path is polled, and a Path that is not keeps what it uses from
+// being exchanged or freed (see grace.go).
 type Path struct {
 	plan
 	gen    uint64 // of the graphs when it was flattened
@@ -144,6 +147,23 @@ func (p *Path) Stats() PathStats { return p.stats }
 
 // InFlight returns how many of the caller's requests are under way.
 func (p *Path) InFlight() int { return p.inFlight }
+
+// Describe says which way the leaves' requests go, and what of the configuration is not to be had and why; see [DescribedQueue].
+func (p *Path) Describe() (traits, notes []string) {
+	for _, l := range p.leaves {
+		q, ok := l.q.(DescribedQueue)
+		if !ok {
+			continue
+		}
+		for _, t := range q.Traits() {
+			if !slices.Contains(traits, t) {
+				traits = append(traits, t)
+			}
+		}
+		notes = append(notes, q.Notes()...)
+	}
+	return traits, notes
+}
 
 // Kick starts what was submitted: one doorbell or system call per leaf.
 func (p *Path) Kick() error {

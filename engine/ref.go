@@ -408,7 +408,7 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	lim := r.st.info.Limits
 	unit := int64(max(lim.DiscardAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	for start < end {
@@ -420,6 +420,10 @@ func (r *Ref) Discard(ctx context.Context, off, n int64) error {
 	}
 	return nil
 }
+
+// endsNode reports whether end is the node's end and stays so: the last block may be named in part then. A growable node may have grown
+// when the driver is called.
+func (r *Ref) endsNode(end int64) bool { return end == r.Size() && !r.st.info.Caps.Has(CapGrowable) }
 
 func (r *Ref) discardStep(ctx context.Context, d Discarder, off, n int64) error {
 	tok := r.st.domain.Enter()
@@ -467,7 +471,7 @@ func (r *Ref) writeZeroes(ctx context.Context, off, n int64, flags WriteFlags) e
 	}
 	unit := int64(max(lim.ZeroAlign, r.st.align))
 	start, end := alignUp(off, unit), alignDown(off+n, unit)
-	if off+n == r.Size() {
+	if r.endsNode(off + n) {
 		end = off + n
 	}
 	if start >= end {
@@ -539,6 +543,33 @@ func (r *Ref) resize(ctx context.Context, rs Resizer, size int64, o ResizeOption
 		defer r.st.locks.unlock(lock)
 	}
 	return rs.Resize(ctx, size, o)
+}
+
+// AllocatedSize returns how many bytes of storage the node takes: what it says itself, else the sum of its children, without the backing
+// file. ErrUnsupported: nobody knows.
+func (r *Ref) AllocatedSize(ctx context.Context) (int64, error) {
+	if a, ok := r.st.node.(AllocatedSizer); ok {
+		n, err := a.AllocatedSize(ctx)
+		return n, r.wrap("allocated size", 0, -1, err)
+	}
+	var sum int64
+	known := false
+	if p, ok := r.st.node.(Parent); ok {
+		for _, c := range p.Children() {
+			if c.Ref == nil || c.Name == "backing" {
+				continue
+			}
+			n, err := c.Ref.AllocatedSize(ctx)
+			if err != nil {
+				return 0, err
+			}
+			sum, known = sum+n, true
+		}
+	}
+	if !known {
+		return 0, r.wrap("allocated size", 0, -1, Errf(ErrUnsupported, "driver %s does not count its storage", r.st.info.Driver))
+	}
+	return sum, nil
 }
 
 // Reader reads the node as a stream of bytes from the start; for checksums and probing.

@@ -94,6 +94,15 @@ type Queue interface {
 	Close() error
 }
 
+// DescribedQueue is a Queue that says which way its requests go, in words for reports.
+type DescribedQueue interface {
+	Queue
+	// Traits are the engine and what it has of what was asked for: "io_uring", "registered buffers".
+	Traits() []string
+	// Notes say what was asked for and is not to be had, and why.
+	Notes() []string
+}
+
 // EventQueue is a Queue that others can wait for.
 type EventQueue interface {
 	Queue

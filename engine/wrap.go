@@ -44,9 +44,25 @@ func (e *Env) around(ctx context.Context, r *OpenRequest, open func(context.Cont
 		}
 		trees = append(trees, v.Tree())
 	}
+	snapshot, err := takeSnapshot(r)
+	if err != nil {
+		return nil, openError(r.Filename, err)
+	}
+	flags := r.Flags
+	if snapshot {
+		r.Flags.Write, r.Flags.Snapshot = false, false
+		r.Perm &^= PermWrite | PermResize
+	}
 	ref, err := open(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	if snapshot {
+		outer, err := e.overlay(ctx, ref, flags)
+		if err != nil {
+			return nil, errors.Join(err, ref.Close())
+		}
+		ref = outer
 	}
 	for i, t := range trees {
 		if t == nil {
@@ -59,6 +75,19 @@ func (e *Env) around(ctx context.Context, r *OpenRequest, open func(context.Cont
 		ref = outer
 	}
 	return ref, nil
+}
+
+// takeSnapshot reports whether a node gets a temporary overlay: snapshot=on, or -snapshot.
+func takeSnapshot(r *OpenRequest) (bool, error) {
+	on := r.Flags.Snapshot
+	if v, ok := r.Opts.Take("snapshot"); ok {
+		b, err := opts.ParseBool(v.Text())
+		if err != nil {
+			return false, Errf(ErrOption, "snapshot: %w", err)
+		}
+		on = b
+	}
+	return on, nil
 }
 
 // liveObjects are what was made of --object and its kind, by type and id.

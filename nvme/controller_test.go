@@ -73,6 +73,7 @@ var variants = map[string]nvmetest.Config{
 
 // Every size and every offset of data in its page goes through the device and comes back.
 func TestReadBack(t *testing.T) {
+	nvme.Long(t)
 	for name, cfg := range variants {
 		t.Run(name, func(t *testing.T) {
 			opt := quick(t)
@@ -117,6 +118,7 @@ func TestReadBack(t *testing.T) {
 
 // A deep queue wraps around its rings many times, with completions in any order of submission.
 func TestFullQueue(t *testing.T) {
+	nvme.Long(t)
 	for _, name := range []string{"plain", "shadow", "tiny", "cmb"} {
 		t.Run(name, func(t *testing.T) {
 			opt := quick(t)
@@ -162,6 +164,7 @@ func TestFullQueue(t *testing.T) {
 }
 
 func TestHotPathAllocatesNothing(t *testing.T) {
+	nvme.Long(t)
 	_, c := attach(t, nvmetest.Config{}, nvme.Options{})
 	q := openQueue(t, c)
 	buf := buffer(t, c, 1<<20)

@@ -102,6 +102,7 @@ func TestTimeoutThenAbort(t *testing.T) {
 // Step 2: a command that survives its abort costs its queue, no other. Whatever the device does with the buffer
 // before the queue is deleted, the command has not ended.
 func TestTimeoutThenQueueReset(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	q, other, buf := openQueue(t, c), openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetKnobs(nvmetest.Knobs{IgnoreAbort: true})
@@ -144,6 +145,7 @@ func TestTimeoutThenQueueReset(t *testing.T) {
 
 // Step 3: when the queue cannot be deleted either, the controller is reset, and everything comes back.
 func TestTimeoutThenControllerReset(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{Shadow: true}, quick(t))
 	q, other, buf := openQueue(t, c), openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetKnobs(nvmetest.Knobs{IgnoreAbort: true, IgnoreDelete: true})
@@ -170,6 +172,7 @@ func TestTimeoutThenControllerReset(t *testing.T) {
 
 // Step 4: CC.EN=0 is ignored, the function reset helps.
 func TestStuckControllerFunctionReset(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	q, buf := openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetKnobs(nvmetest.Knobs{IgnoreAbort: true, IgnoreDelete: true, StuckReady: true})
@@ -184,6 +187,7 @@ func TestStuckControllerFunctionReset(t *testing.T) {
 
 // Step 4, the end of it: nothing stops the controller, so it is cut off from memory before anything is failed.
 func TestStuckControllerCutOff(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	q, buf := openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetKnobs(nvmetest.Knobs{IgnoreAbort: true, IgnoreDelete: true, StuckReady: true, ResetFails: true})
@@ -258,6 +262,7 @@ func TestMalformedCompletions(t *testing.T) {
 
 // A completion whose phase is wrong is never seen: the command times out.
 func TestWrongPhase(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	q, buf := openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetHook(once(nvmetest.WrongPhase))
@@ -270,6 +275,7 @@ func TestWrongPhase(t *testing.T) {
 }
 
 func TestFatalStatus(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	q, buf := openQueue(t, c), buffer(t, c, 1<<20)
 	f.SetHook(once(nvmetest.Fatal))
@@ -325,6 +331,7 @@ func TestRequestedBack(t *testing.T) {
 }
 
 func TestNeverReady(t *testing.T) {
+	nvme.Long(t)
 	f := newFake(t, nvmetest.Config{})
 	f.SetKnobs(nvmetest.Knobs{NeverReady: true})
 	start := time.Now()
@@ -341,6 +348,7 @@ func TestNeverReady(t *testing.T) {
 }
 
 func TestLateAdminCommand(t *testing.T) {
+	nvme.Long(t)
 	f, c := attach(t, nvmetest.Config{}, quick(t))
 	f.SetHook(func(cmd *nvmetest.Command) nvmetest.Fault {
 		if cmd.Opcode == nvme.OpGetFeatures {

@@ -102,6 +102,7 @@ func TestVFIOUserInterrupts(t *testing.T) {
 }
 
 func TestVFIOUserReset(t *testing.T) {
+	nvme.Long(t)
 	f, folder := serve(t, nvmetest.Config{})
 	c := dial(t, folder, quick(t))
 	q, buf := openQueue(t, c), buffer(t, c, 1<<20)

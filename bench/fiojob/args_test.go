@@ -151,7 +151,7 @@ func TestArgumentErrors(t *testing.T) {
 		{"--terse-version=6", ErrValue, "from 2 to 5"},
 		{"--eta-interval=100ms", ErrValue, "less than 250ms"},
 		{"--output-format=xml", ErrValue, "unknown format"},
-		{"none.fio", ErrRead, "none.fio:1:1: file does not exist"},
+		{"none.fio", ErrRead, "none.fio: file does not exist"},
 		{"- -", ErrRead, "read already"},
 	}
 	for _, tt := range tests {

@@ -28,6 +28,8 @@ type Pos struct {
 
 func (p Pos) String() string {
 	switch {
+	case p.File != "" && p.Line == 0:
+		return p.File
 	case p.File != "":
 		return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
 	case p.Arg != 0:

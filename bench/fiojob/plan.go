@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -70,7 +71,10 @@ func ParseArgs(args []string, env Env) (*Plan, error) {
 		}
 		data, err := r.jobFile(file)
 		if err != nil {
-			r.errs.add(&Error{Pos: Pos{File: file, Line: 1, Col: 1}, Kind: ErrRead, Msg: err.Error()})
+			if path := (*fs.PathError)(nil); errors.As(err, &path) {
+				err = path.Err // its name is the position
+			}
+			r.errs.add(&Error{Pos: Pos{File: file}, Kind: ErrRead, Msg: err.Error()})
 			continue
 		}
 		r.file(file, data)

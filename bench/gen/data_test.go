@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 )
 
 func mustData(t testing.TB, c Content) *Data {
@@ -52,6 +54,7 @@ func distinct(b []byte, size int) int {
 }
 
 func TestCompressiblePartIsWhatWasAskedFor(t *testing.T) {
+	fiotest.Long(t)
 	for _, chunk := range []int{0, 512, 4096} {
 		for _, percent := range []float64{0, 20, 50, 80, 100} {
 			d := mustData(t, Content{Seed: 1, CompressPercent: percent, CompressChunk: chunk, Refill: true})
@@ -65,6 +68,7 @@ func TestCompressiblePartIsWhatWasAskedFor(t *testing.T) {
 }
 
 func TestDuplicatesAreWhatWasAskedFor(t *testing.T) {
+	fiotest.Long(t)
 	const n = 8192
 	for _, percent := range []float64{0, 30, 70, 100} {
 		b := written(mustData(t, Content{Seed: 1, DedupePercent: percent, Refill: true}), n, 4*kib)
@@ -95,6 +99,7 @@ func TestDuplicatesAreWhatWasAskedFor(t *testing.T) {
 }
 
 func TestDuplicatesMayCompress(t *testing.T) {
+	fiotest.Long(t)
 	d := mustData(t, Content{Seed: 1, DedupePercent: 50, CompressPercent: 40, CompressChunk: 512})
 	b := written(d, 2048, 4*kib)
 	if got := float64(distinct(b, 4*kib)) / 2048; math.Abs(got-0.5) > 0.04 {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 )
 
 // zipfShares is Zipf's law, written down plainly.
@@ -59,6 +61,7 @@ func draw(t *testing.T, p *popularity, err error, n, samples int) []uint64 {
 }
 
 func TestZipfFollowsItsLaw(t *testing.T) {
+	fiotest.Long(t)
 	for _, n := range []int{3, 64, 1000, 300_000} {
 		for _, theta := range []float64{0.4, 0.8, 1.2, 2.5} {
 			name := fmt.Sprintf("n %d theta %v", n, theta)
@@ -84,6 +87,7 @@ func TestZipfTestCanFail(t *testing.T) {
 }
 
 func TestParetoFollowsItsLaw(t *testing.T) {
+	fiotest.Long(t)
 	for _, n := range []int{2, 100, 300_000} {
 		for _, h := range []float64{0.05, 0.2, 0.5, 0.9} {
 			p, err := newPareto(uint64(n), h)
@@ -192,6 +196,7 @@ func TestCenterIsTheLikeliestBlock(t *testing.T) {
 // Scattering moves blocks without changing how popular they are, and without
 // two ranks in one place.
 func TestScatterIsAPermutationOfTheLaw(t *testing.T) {
+	fiotest.Long(t)
 	const n = 5000
 	d := Distribution{Law: Zipf, Param: 0.9}
 	p, err := newPlacer(&d, n, 4096, true, NewRand(8, 0))
@@ -217,6 +222,7 @@ func TestScatterIsAPermutationOfTheLaw(t *testing.T) {
 // fio's normal is the mean of twelve uniform numbers plus one more, as wide as
 // the parameter says; the textbook one has the parameter as its deviation.
 func TestNormalHasItsDeviation(t *testing.T) {
+	fiotest.Long(t)
 	const n = 100_000
 	for _, c := range []struct {
 		dev   float64

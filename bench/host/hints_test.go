@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/blkbench/blkbench/bench/host"
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/result"
 )
 
@@ -151,6 +152,7 @@ func TestAGoodRunHasNoHints(t *testing.T) {
 }
 
 func TestEveryHintCanBeProvoked(t *testing.T) {
+	fiotest.Long(t)
 	for _, key := range host.Keys() {
 		t.Run(key, func(t *testing.T) {
 			f := provocations[key]

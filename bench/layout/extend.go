@@ -75,6 +75,9 @@ func replace(name string) error {
 // open opens a file for laying out, and makes it, with the folders above it,
 // where that is allowed.
 func (l *Layout) open(f *File, flags int) (*os.File, error) {
+	if _, err := os.Stat(f.Name); errors.Is(err, fs.ErrNotExist) && AmongDevices(f.Name) {
+		return nil, errors.New("there is no such device, and no file is made among devices")
+	}
 	if l.job.Files.AllowCreate {
 		flags |= os.O_CREATE
 		if strings.ContainsRune(f.Name, '/') {
@@ -88,6 +91,16 @@ func (l *Layout) open(f *File, flags int) (*os.File, error) {
 		}
 	}
 	return os.OpenFile(f.Name, os.O_WRONLY|flags, 0o644)
+}
+
+// AmongDevices reports whether a name lies in the file system of /dev, where a file in the place of a device that is not there would fill
+// the memory and look like that device to the next run. fio makes it.
+func AmongDevices(name string) bool {
+	var dev, root, there unix.Stat_t
+	if unix.Stat("/dev", &dev) != nil || unix.Stat("/", &root) != nil || unix.Stat(existingParent(name), &there) != nil {
+		return false
+	}
+	return dev.Dev != root.Dev && there.Dev == dev.Dev
 }
 
 // fallocate reserves space. Only native may fail without a word: it is a wish.

@@ -672,3 +672,22 @@ func TestReplaysHaveNoLayout(t *testing.T) {
 		t.Errorf("made: %v", entries)
 	}
 }
+
+func TestNoFileIsMadeAmongDevices(t *testing.T) {
+	const name = "/dev/blkbench-no-such-device"
+	if !AmongDevices(name) {
+		t.Skip("requires a /dev of its own file system")
+	}
+	if AmongDevices("/dev/shm/x") || AmongDevices(filepath.Join(t.TempDir(), "x")) {
+		t.Error("other file systems are taken for that of devices")
+	}
+	l := Layout{job: &fiojob.Job{}, Files: []File{{Name: name}}}
+	l.job.Files.AllowCreate = true
+	if f, err := l.open(&l.Files[0], 0); err == nil || !strings.Contains(err.Error(), "no such device") {
+		t.Errorf("%v, %v", f, err)
+	}
+	if _, err := os.Stat(name); err == nil {
+		os.Remove(name)
+		t.Error("it was made")
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/live"
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -205,6 +206,7 @@ func TestStatusLine(t *testing.T) {
 
 // TestInteropStatusForm checks the form that the tests above rely on against the real fio.
 func TestInteropStatusForm(t *testing.T) {
+	fiotest.Long(t)
 	t.Parallel()
 	fio, err := exec.LookPath("fio")
 	if err != nil {

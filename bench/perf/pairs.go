@@ -10,6 +10,8 @@ import (
 type Sample struct {
 	Rate float64 // operations or bytes per second; more is better
 	CPU  float64 // CPU seconds per operation (kernel threads included), or 0
+	// Mallocs are heap allocations per operation in the measured window, of what reports them.
+	Mallocs float64
 }
 
 // Ratio is a paired comparison of ours with a peer's.

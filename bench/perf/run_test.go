@@ -1,6 +1,7 @@
 package perf
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -63,7 +64,21 @@ type fioJSON struct {
 			IOPS float64 `json:"iops"`
 			IOs  float64 `json:"total_ios"`
 		} `json:"write"`
+		Own struct {
+			Mallocs float64 `json:"mallocs"`
+		} `json:"blkbench"`
 	} `json:"jobs"`
+}
+
+// side measures one run of one side of a comparison.
+type side func(t *testing.T) Sample
+
+// fioSide is a command that prints fio's JSON.
+func fioSide(argv []string) side {
+	return func(t *testing.T) Sample {
+		t.Helper()
+		return measure(t, argv)
+	}
 }
 
 // measure runs a command that prints fio's JSON and returns its rate and CPU time per I/O. The CPU time is that of the whole process, from
@@ -77,6 +92,7 @@ func measure(t *testing.T, argv []string) Sample {
 		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
 	}
 	var j fioJSON
+	out = out[max(0, bytes.IndexByte(out, '{')):] // fio's engines say things before
 	if err := json.Unmarshal(out, &j); err != nil || len(j.Jobs) == 0 {
 		t.Fatalf("%s: %v: %.200s", strings.Join(argv, " "), err, out)
 	}
@@ -85,9 +101,11 @@ func measure(t *testing.T, argv []string) Sample {
 	for _, job := range j.Jobs {
 		s.Rate += job.Read.IOPS + job.Write.IOPS
 		ios += job.Read.IOs + job.Write.IOs
+		s.Mallocs += job.Own.Mallocs
 	}
 	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if ios > 0 {
+		s.Mallocs /= ios
 		s.CPU = (time.Duration(ru.Utime.Nano()) + time.Duration(ru.Stime.Nano())).Seconds() / ios
 	}
 	return s
@@ -101,15 +119,21 @@ type row struct {
 	met         bool
 }
 
-// compare runs both sides in turn.
+// compare runs two commands that print fio's JSON in turn.
 func compare(t *testing.T, name string, ours, peers []string) row {
 	t.Helper()
+	return compareSides(t, name, fioSide(ours), fioSide(peers))
+}
+
+// compareSides runs both sides in turn.
+func compareSides(t *testing.T, name string, ours, peers side) row {
+	t.Helper()
 	r := row{name: name}
-	measure(t, ours) // warm-up of both
-	measure(t, peers)
+	ours(t) // warm-up of both
+	peers(t)
 	for range *pairsFlag {
-		r.ours = append(r.ours, measure(t, ours))
-		r.peers = append(r.peers, measure(t, peers))
+		r.ours = append(r.ours, ours(t))
+		r.peers = append(r.peers, peers(t))
 	}
 	r.rate = Ratios(field(r.ours, rateOf), field(r.peers, rateOf))
 	r.cpu = Ratios(field(r.ours, cpuOf), field(r.peers, cpuOf))
@@ -117,8 +141,9 @@ func compare(t *testing.T, name string, ours, peers []string) row {
 	return r
 }
 
-func rateOf(s Sample) float64 { return s.Rate }
-func cpuOf(s Sample) float64  { return s.CPU }
+func rateOf(s Sample) float64    { return s.Rate }
+func cpuOf(s Sample) float64     { return s.CPU }
+func mallocsOf(s Sample) float64 { return s.Mallocs }
 
 func field(ss []Sample, f func(Sample) float64) []float64 {
 	var out []float64

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/report"
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -308,6 +309,7 @@ func diff(t *testing.T, path string, want, got any) {
 
 // TestInteropLatencyClasses compares the coarse classes, which fio counts exactly and we take from the histogram.
 func TestInteropLatencyClasses(t *testing.T) {
+	fiotest.Long(t)
 	f := runFio(t, 3, "--name=c", "--ioengine=psync", "--size=8m", "--rw=randread", "--time_based", "--runtime=500ms")
 	run, err := report.Read(bytes.NewReader(f.json))
 	if err != nil {
@@ -341,6 +343,7 @@ func TestInteropLatencyClasses(t *testing.T) {
 
 // TestInteropFioTools runs the reader that fio ships on our document.
 func TestInteropFioTools(t *testing.T) {
+	fiotest.Long(t)
 	tool, err := exec.LookPath("fio_jsonplus_clat2csv")
 	if err != nil {
 		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/blkbench/blkbench/bench/internal/fiotest"
 	"github.com/blkbench/blkbench/bench/report"
 	"github.com/blkbench/blkbench/bench/result"
 )
@@ -66,6 +67,7 @@ func odd() map[string]*result.Run {
 }
 
 func TestEveryFormatTakesEveryRun(t *testing.T) {
+	fiotest.Long(t)
 	for name, run := range odd() {
 		for format, write := range formats {
 			out := render(t, func(w io.Writer) error { return write(w, run) })
@@ -149,6 +151,7 @@ func TestSecretsAreHiddenEverywhere(t *testing.T) {
 }
 
 func TestHeaderIsFios(t *testing.T) {
+	fiotest.Long(t)
 	run := sample()
 	run.Jobs[1].Options = []result.KV{{Key: "ioengine", Value: "libaio"}}
 	want := `randrw: (g=0): rw=randrw, bs=(R) 4096B-4096B, (W) 4096B-4096B, (T) 4096B-4096B, ioengine=io_uring, iodepth=32
@@ -170,6 +173,7 @@ var diskFields = regexp.MustCompile(`;(vd[a-z]|dm-\d+|sd[a-z]+|nvme\w+|loop\d+|m
 
 // TestInteropTerseFields counts the fields of each version for a job without disks and without a description.
 func TestInteropTerseFields(t *testing.T) {
+	fiotest.Long(t)
 	run := sample()
 	run.Disks, run.Jobs = nil, run.Jobs[:1]
 	run.Jobs[0].Description = ""
@@ -196,6 +200,7 @@ func TestTerseNamesAddNoFields(t *testing.T) {
 }
 
 func TestSummaryFitsAScreen(t *testing.T) {
+	fiotest.Long(t)
 	jobs := func(n int) *result.Run {
 		r := sample()
 		for len(r.Jobs) < n {
@@ -251,6 +256,7 @@ func TestSummarySaysWhatMatters(t *testing.T) {
 }
 
 func TestTerminalGetsNoControlCharacters(t *testing.T) {
+	fiotest.Long(t)
 	out := render(t, func(w io.Writer) error { return report.Summary(w, odd()["not a number"], 80, false) })
 	for _, r := range string(out) {
 		if r < ' ' && r != '\n' || r == 0x7f {
@@ -284,6 +290,7 @@ func TestSparklineKeepsStalls(t *testing.T) {
 }
 
 func TestHTMLStandsAlone(t *testing.T) {
+	fiotest.Long(t)
 	for name, run := range odd() {
 		out := string(render(t, func(w io.Writer) error { return report.HTML(w, run) }))
 		for _, bad := range []string{"http:", "https:", "//cdn", "url(", "@import", "<link", "<img", "alert(1)</script>", "ZgotmplZ"} {
@@ -312,6 +319,7 @@ func TestHTMLStandsAlone(t *testing.T) {
 }
 
 func TestHTMLShowsCharts(t *testing.T) {
+	fiotest.Long(t)
 	out := string(render(t, func(w io.Writer) error { return report.HTML(w, sample()) }))
 	for _, want := range []string{
 		"IOPS over time", "Bandwidth over time", "Latency percentiles", "Latency distribution", "Read latency over time", "Write latency heatmap", "steady-state window",
@@ -329,6 +337,7 @@ func TestHTMLShowsCharts(t *testing.T) {
 
 // TestInteropBrowser loads the page in a browser: the script must run under the page's own policy, without a message on the console.
 func TestInteropBrowser(t *testing.T) {
+	fiotest.Long(t)
 	bin, err := exec.LookPath("chromium")
 	if err != nil {
 		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {

@@ -247,6 +247,7 @@ func near(t *testing.T, what, field string, scale, want float64) {
 }
 
 func TestInteropHistoLogPctiles(t *testing.T) {
+	fiotest.Long(t)
 	program := script(t, "fio-histo-log-pctiles.py")
 	name, h := histogramLog(t)
 	out := run(t, t.TempDir(), python(t), program, "--fio-version", "3", "--time-quantum", "20", "--percentiles", "50", "90", "99", "--", name)
@@ -264,6 +265,7 @@ func TestInteropHistoLogPctiles(t *testing.T) {
 }
 
 func TestInteropFiologparserHist(t *testing.T) {
+	fiotest.Long(t)
 	program := script(t, "fiologparser_hist.py")
 	name, h := histogramLog(t)
 	out := run(t, t.TempDir(), python(t, "numpy", "pandas"), program, "-i", "10000", "--percentiles", "50,90,99", name)
@@ -309,6 +311,7 @@ func TestInteropFio2gnuplot(t *testing.T) {
 
 // fio's own tool that halves histogram logs does to ours what coarseness does.
 func TestInteropHalfBins(t *testing.T) {
+	fiotest.Long(t)
 	const program = "/usr/share/doc/fio/half-bins.py"
 	if _, err := os.Stat(program); err != nil {
 		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {

@@ -29,7 +29,11 @@ func createComplete(name string) (*completeFile, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the name of the temporary file says nothing
+		}
+		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
 	return &completeFile{File: f, name: name, temp: true}, nil
 }
@@ -63,9 +67,14 @@ func writeFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	return f.write(write)
+}
+
+// write fills the file and gives it its name, or discards it.
+func (f *completeFile) write(write func(io.Writer) error) error {
 	if err := write(f); err != nil {
 		f.discard()
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", f.name, err)
 	}
 	return f.commit()
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // TestMain lets the test binary be the program: each test runs it as a user would.
@@ -237,6 +239,7 @@ func TestCtrlCGivesAMarkedReport(t *testing.T) {
 }
 
 func TestSIGUSR1PrintsTheState(t *testing.T) {
+	enginetest.Long(t)
 	r := interrupted(t, syscall.SIGUSR1, "run", "--name=n", "--ioengine=null", "--size=1g", "--rw=randread", "--time_based", "--runtime=3",
 		"--eta=always", "--eta-interval=500ms").want(t, exitOK)
 	if !strings.Contains(r.errOut, "so far") {
@@ -245,6 +248,7 @@ func TestSIGUSR1PrintsTheState(t *testing.T) {
 }
 
 func TestStatusIntervalPrintsWholeReports(t *testing.T) {
+	enginetest.Long(t)
 	r := runAs(t, "blkbench", "", "run", "--name=n", "--ioengine=null", "--size=1g", "--rw=randread", "--time_based", "--runtime=3",
 		"--status-interval=1", "--output-format=json").want(t, exitOK)
 	d := json.NewDecoder(strings.NewReader(r.out))

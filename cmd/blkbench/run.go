@@ -80,11 +80,16 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 	for _, n := range plan.Notes {
 		a.errorf("note: %s", n)
 	}
-	out, closeOut, err := a.output(plan.Run.Output)
+	page, err := createPage(plan.Run.Report)
 	if err != nil {
 		a.errorf("%v", err)
 		return exitFailed
 	}
+	defer func() {
+		if page != nil {
+			page.discard()
+		}
+	}()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	cfg := bench.Config{
@@ -96,6 +101,12 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 	if err != nil {
 		a.errorf("%v", err)
 		return exitUsage
+	}
+	out, closeOut, err := a.output(plan.Run.Output)
+	if err != nil {
+		w.close()
+		a.errorf("%v", err)
+		return exitFailed
 	}
 	cfg.Warn = func(msg string) { w.above(func() { a.errorf("%s", msg) }) }
 	if every := plan.Run.StatusInterval; every > 0 {
@@ -121,11 +132,12 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 			a.errorf("%v", werr)
 			code = exitFailed
 		}
-		if plan.Run.Report != "" {
-			if werr := writeFile(plan.Run.Report, func(w io.Writer) error { return report.HTML(w, res) }); werr != nil {
+		if page != nil {
+			if werr := page.write(func(w io.Writer) error { return report.HTML(w, res) }); werr != nil {
 				a.errorf("%v", werr)
 				code = exitFailed
 			}
+			page = nil
 		}
 		if res.Interrupted {
 			code = exitSignal
@@ -136,6 +148,14 @@ func (a *app) measure(ctx context.Context, plan *fiojob.Plan, args []string) int
 		code = exitFailed
 	}
 	return code
+}
+
+// createPage opens where the HTML report goes, before anything is measured: a place that cannot be written to is no news to have after it.
+func createPage(name string) (*completeFile, error) {
+	if name == "" {
+		return nil, nil //nolint:nilnil // no page was asked for
+	}
+	return createComplete(name)
 }
 
 // output opens where the report goes.

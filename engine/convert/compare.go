@@ -29,7 +29,7 @@ const sector = 512
 
 // Compare looks for the first difference. The shorter image counts as if zeroes followed it.
 func Compare(ctx context.Context, o CompareOptions) (Difference, Stats, error) {
-	a, b := newSide(Source{Ref: o.A, Len: -1}), newSide(Source{Ref: o.B, Len: -1})
+	a, b := newSide(1, Source{Ref: o.A, Len: -1}), newSide(1, Source{Ref: o.B, Len: -1})
 	j := &job{sides: []*side{a, b}, tune: o.Tuning, total: max(a.size, b.size)}
 	j.tune.settle(2, 0)
 	c := &comparison{job: j, strict: o.Strict, a: &cursor{side: a}, b: &cursor{side: b}}

@@ -22,7 +22,7 @@ const (
 
 // Options say what Copy does.
 type Options struct {
-	Sources []Source
+	Sources []Source // each is filled up to a whole sector of 512 bytes, and the next goes on there
 	Target  *engine.Ref
 	Offset  int64 // bytes, where the copy starts in the target
 
@@ -32,6 +32,8 @@ type Options struct {
 	// Layered: only what the topmost layer of the source decides is copied; the rest is left to the target's backing file, which is
 	// BackingSize bytes long.
 	Layered     bool
+	Layers      int   // how many of the topmost layers count; 0: one
+	Allocated   bool  // what no such layer has allocated is left, even if it is known to read as zeroes
 	BackingSize int64 // negative: without end
 
 	Compressed bool
@@ -47,7 +49,7 @@ const zeroStep = 1 << 30
 
 // Copy copies the sources, one behind the other, to the target. It ends early, with nothing in flight, when ctx does.
 func Copy(ctx context.Context, o Options) (Stats, error) {
-	src := newSide(o.Sources...)
+	src := newSide(sector, o.Sources...)
 	j := &job{
 		sides: []*side{src}, target: o.Target, shift: o.Offset, tune: o.Tuning, total: src.size, salvage: o.Salvage,
 		inOrder: o.InOrder, zeroSpans: o.Zeroes == ZeroWrite,
@@ -116,13 +118,14 @@ func (p *copyPlan) classify(off int64, s *status) class {
 		if b := p.o.BackingSize - p.shift; p.o.BackingSize >= 0 && !beyond && off+s.n > b {
 			s.n = b - off
 		}
+		stored := s.flags&engine.ExtentAllocated != 0 && s.depth < max(1, p.o.Layers)
 		switch {
-		case s.zero() && s.depth == 0:
+		case s.zero() && (stored || (s.depth == 0 && !p.o.Allocated)):
 			if beyond && p.o.Zeroes != ZeroData {
 				return classLeave // nothing is below that could show
 			}
 			return classZero
-		case s.stored():
+		case stored:
 			return classData
 		}
 		if beyond {

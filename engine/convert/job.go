@@ -24,9 +24,9 @@ type Stats struct {
 
 // Tuning is what all runs have in common; the zero value serves.
 type Tuning struct {
-	Depth    int   // chunks in flight per mover; 0: 8
+	Depth    int   // chunks in flight, of all movers together; 0: 8
 	Movers   int   // threads; 0: one per core, at most 4
-	Chunk    int   // bytes, a power of two from 64 KiB on; 0: 512 KiB
+	Chunk    int   // bytes, a power of two from 64 KiB on; 0: 256 KiB
 	Memory   int64 // bytes of buffers at most; 0: 64 MiB
 	Rate     int64 // bytes per second read at most; 0: as fast as can be
 	Progress func(done, total int64)
@@ -165,8 +165,9 @@ func (t *Tuning) settle(bufsPerChunk int, chunk int64) {
 		t.Movers = min(runtime.GOMAXPROCS(0), 4)
 	}
 	if t.Chunk <= 0 {
-		t.Chunk = 512 << 10
+		t.Chunk = 256 << 10
 	}
+	t.Depth = max(2, (t.Depth+t.Movers-1)/t.Movers) // from here on per mover
 	t.Chunk = int(max(int64(t.Chunk), chunk))
 	if t.Memory <= 0 {
 		t.Memory = 64 << 20

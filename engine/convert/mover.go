@@ -197,7 +197,7 @@ func (m *mover) read(s *slot) {
 			i, run := sd.at(s.off + int64(at))
 			step := int(min(run, int64(n-at)))
 			if i < 0 {
-				clear(s.mem[k][at:])
+				clear(s.mem[k][at : at+step])
 			} else {
 				s.reqs = append(s.reqs, engine.Request{
 					Op: engine.OpRead, Off: s.off + int64(at) - sd.parts[i].from + sd.parts[i].off, Len: uint32(step),

@@ -18,15 +18,15 @@ type RebaseOptions struct {
 func Rebase(ctx context.Context, o RebaseOptions) (Stats, error) {
 	window := func(r *engine.Ref) *side {
 		if r == nil {
-			return newSide()
+			return newSide(1)
 		}
-		return newSide(Source{Ref: r, Len: o.Top.Size()})
+		return newSide(1, Source{Ref: r, Len: o.Top.Size()})
 	}
 	before, after := window(o.Old), window(o.New)
 	j := &job{sides: []*side{before, after}, target: o.Top, tune: o.Tuning, total: o.Top.Size(), zeroSpans: false}
 	cluster := int64(o.Top.Info().Limits.ClusterSize)
 	j.tune.settle(2, cluster)
-	r := &rebasing{job: j, top: &cursor{side: newSide(Source{Ref: o.Top, Len: -1})}, cluster: max(cluster, sector)}
+	r := &rebasing{job: j, top: &cursor{side: newSide(1, Source{Ref: o.Top, Len: -1})}, cluster: max(cluster, sector)}
 	for k := range r.below {
 		r.below[k] = &cursor{side: j.sides[k]}
 	}

@@ -23,13 +23,14 @@ type part struct {
 
 func (p *part) end() int64 { return p.from + p.n }
 
-// side is what is read: parts one behind the other. What lies beyond the last reads as zeroes.
+// side is what is read: parts one behind the other. What lies between and beyond them reads as zeroes.
 type side struct {
 	parts []part
 	size  int64
 }
 
-func newSide(sources ...Source) *side {
+// newSide puts sources one behind the other, each from a multiple of align on.
+func newSide(align int64, sources ...Source) *side {
 	s := new(side)
 	for _, src := range sources {
 		if src.Ref == nil {
@@ -40,15 +41,19 @@ func newSide(sources ...Source) *side {
 			n = min(n, src.Len)
 		}
 		s.parts = append(s.parts, part{src.Ref, s.size, src.Off, n})
-		s.size += n
+		s.size = (s.size + n + align - 1) / align * align
 	}
 	return s
 }
 
-// at returns the part that an offset is in, and how many bytes of it follow; -1 and all there is beyond the end.
+// at returns the part that an offset is in, and how many bytes of it follow; -1 and as far as it goes between parts and beyond the end,
+// where all is zeroes.
 func (s *side) at(off int64) (int, int64) {
 	for i := range s.parts {
-		if p := &s.parts[i]; off < p.end() {
+		switch p := &s.parts[i]; {
+		case off < p.from:
+			return -1, p.from - off
+		case off < p.end():
 			return i, p.end() - off
 		}
 	}
@@ -61,10 +66,8 @@ func (s *side) read(ctx context.Context, p []byte, off int64) error {
 		i, n := s.at(off)
 		n = min(n, int64(len(p)))
 		if i < 0 {
-			clear(p)
-			return nil
-		}
-		if err := s.parts[i].ref.ReadAt(ctx, p[:n], off-s.parts[i].from+s.parts[i].off); err != nil {
+			clear(p[:n])
+		} else if err := s.parts[i].ref.ReadAt(ctx, p[:n], off-s.parts[i].from+s.parts[i].off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n

@@ -195,6 +195,7 @@ type CrashTest struct {
 // were.
 func EachCrash(t testing.TB, c CrashTest) int {
 	t.Helper()
+	Long(t)
 	dev := NewCrash(t, c.Device)
 	run := &CrashRun{TB: t, Device: dev, Root: dev.Ref()}
 	if c.Open != nil {

@@ -139,6 +139,7 @@ func TestEachCrash(t *testing.T) {
 
 // TestEachCrashFindsFaults: a device whose flush or FUA does nothing is found, and an update in two steps with nothing in between.
 func TestEachCrashFindsFaults(t *testing.T) {
+	Long(t)
 	fails := func(t *testing.T, c CrashTest) {
 		t.Helper()
 		tr := &trial{TB: t}

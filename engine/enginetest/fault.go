@@ -232,6 +232,7 @@ const maxFaults = 100_000
 // over its nodes, and wants errors to be handled: reported, and nothing else broken.
 func EachFault(t *testing.T, test func(t *testing.T, f *Faults), rules ...string) {
 	t.Helper()
+	Long(t)
 	if len(rules) == 0 {
 		rules = []string{"any=EIO"}
 	}

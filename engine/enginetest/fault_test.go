@@ -227,6 +227,7 @@ func TestSlowWaitsForTheClock(t *testing.T) {
 
 // TestFaultsAreTransparent: with no rule that applies, a node under faults keeps to the contract as it did.
 func TestFaultsAreTransparent(t *testing.T) {
+	Long(t)
 	open := func(cfg DiskConfig) func(t testing.TB, size int64) *engine.Ref {
 		return func(t testing.TB, size int64) *engine.Ref {
 			cfg.Size = size

@@ -292,6 +292,7 @@ var queueMutants = []struct {
 }
 
 func TestQueueSuiteFindsFaults(t *testing.T) {
+	Long(t)
 	for _, c := range queueMutants {
 		t.Run(c.fault, func(t *testing.T) {
 			open := func(b QueueBehaviour) func(t testing.TB, size int64) *engine.Ref {
@@ -423,6 +424,7 @@ var mapperMutants = []struct {
 }
 
 func TestMapperSuiteFindsFaults(t *testing.T) {
+	Long(t)
 	for _, c := range mapperMutants {
 		t.Run(c.fault, func(t *testing.T) {
 			cfg := MapperConfig{Size: 512 << 10, Cut: 4096, Open: func(t testing.TB, size int64) *engine.Ref {

@@ -230,15 +230,25 @@ var nodeMutants = []struct {
 		}
 	}},
 	{fault: "loses growth beside growth", sentence: "growth by many", growable: true, mutate: func(m *mutant) {
-		var looked, wrote rendezvous
+		looked, wrote, grown := newRendezvous(), newRendezvous(), newRendezvous()
+		var furthest atomic.Int64
 		m.write = func(ctx context.Context, p []byte, off int64, f engine.WriteFlags) error {
 			end := off + int64(len(p))
 			old := m.Size()
+			for x := furthest.Load(); end > x && !furthest.CompareAndSwap(x, end); x = furthest.Load() {
+			}
 			looked.meet(8)
+			last := furthest.Load()
 			err := m.Disk.WriteAt(ctx, p, off, f)
 			wrote.meet(8)
+			if end < last {
+				<-grown.all // the others cut off what the furthest has written
+			}
 			if end > old {
 				_ = m.Disk.Resize(ctx, end, engine.ResizeOptions{})
+			}
+			if end == last {
+				grown.meet(1)
 			}
 			return err
 		}
@@ -300,7 +310,7 @@ var nodeMutants = []struct {
 		m.discard = func(off, n int64) error { return m.Disk.Discard(bg, off, min(n+4096, m.Size()-off)) }
 	}},
 	{fault: "has lost updates", sentence: "neighbours in one block", mutate: func(m *mutant) {
-		var together rendezvous
+		together := newRendezvous()
 		m.write = func(ctx context.Context, p []byte, off int64, f engine.WriteFlags) error {
 			start, end := off&^511, min((off+int64(len(p))+511)&^511, m.Size())
 			b := make([]byte, end-start)
@@ -314,7 +324,7 @@ var nodeMutants = []struct {
 	}},
 	{fault: "mixes up calls", sentence: "many at once", mutate: func(m *mutant) {
 		var shared [1 << 17]byte
-		var together rendezvous
+		together := newRendezvous()
 		m.read = func(ctx context.Context, p []byte, off int64) error {
 			if len(p) > len(shared) {
 				return m.Disk.ReadAt(ctx, p, off)
@@ -413,6 +423,7 @@ var nodeMutants = []struct {
 }
 
 func TestNodeSuiteFindsFaults(t *testing.T) {
+	Long(t)
 	for _, c := range nodeMutants {
 		t.Run(c.fault, func(t *testing.T) {
 			if raceEnabled && (c.sentence == "many at once" || c.sentence == "growth by many") {
@@ -436,20 +447,20 @@ func TestNodeSuiteFindsFaults(t *testing.T) {
 	}
 }
 
-// rendezvous makes a fault that is a race happen, once: callers wait until n of them are inside. A lone caller gives up after a while.
+// rendezvous makes a fault that is a race happen: the first n callers wait for each other, later ones pass. The check that has to find the
+// fault calls from n goroutines at least and waits for none of them, so that nobody waits in vain.
 type rendezvous struct {
 	inside atomic.Int64
-	met    atomic.Bool
+	all    chan struct{}
 }
+
+func newRendezvous() *rendezvous { return &rendezvous{all: make(chan struct{})} }
 
 func (r *rendezvous) meet(n int64) {
 	if r.inside.Add(1) == n {
-		r.met.Store(true)
+		close(r.all)
 	}
-	for end := time.Now().Add(50 * time.Millisecond); !r.met.Load() && time.Now().Before(end); {
-		runtime.Gosched()
-	}
-	r.inside.Add(-1)
+	<-r.all
 }
 
 // unsafeBeyond is p and the byte after it.

@@ -54,6 +54,7 @@ const (
 // fails is made shorter as long as it fails, and printed with its seed.
 func Replay(t *testing.T, cfg ReplayConfig) {
 	t.Helper()
+	Long(t)
 	for run := range max(1, cfg.Runs) {
 		seed := cfg.Seed + uint64(run)
 		h := cfg.Random(seed)

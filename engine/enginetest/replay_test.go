@@ -107,6 +107,7 @@ func toyShuffle(t testing.TB, seed uint64, put func(*engine.Ref) *engine.Ref) *G
 
 // TestReplayResize changes the size between the batches: what is cut off and grown again reads as zeroes.
 func TestReplayResize(t *testing.T) {
+	Long(t)
 	Replay(t, ReplayConfig{
 		HistoryConfig: HistoryConfig{
 			Size: 128 << 10, Batches: 40, Depth: 8, MaxLen: 32 << 10, ResizeUnit: 4096, MaxSize: 128 << 10,
@@ -121,6 +122,7 @@ func TestReplayResize(t *testing.T) {
 // TestReplayFaults has a leaf that fails some of its operations: what failed is as it was or as it should be, byte for byte, the rest is
 // as it should be, and nobody waits for ever.
 func TestReplayFaults(t *testing.T) {
+	Long(t)
 	failed := 0
 	Replay(t, ReplayConfig{
 		HistoryConfig: HistoryConfig{Size: 128 << 10, Batches: 40, Depth: 8, MaxLen: 32 << 10},

@@ -10,9 +10,19 @@ import (
 // PeersEnv is the environment variable that, when it is 1, turns a missing peer from a skip into a failure.
 const PeersEnv = "BLKBENCH_REQUIRE_PEERS"
 
-// Require skips the test unless all tools are on PATH (or are files, when they have a slash).
+// Long skips the test under -short: a conformance suite, a replay, a peer, whatever takes more than a moment. The race detector's runs are
+// -short and leave none of it out.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() && !raceEnabled {
+		t.Skip("left out by -short")
+	}
+}
+
+// Require skips the test, which is a long one, unless all tools are on PATH (or are files, when they have a slash).
 func Require(t testing.TB, tools ...string) {
 	t.Helper()
+	Long(t)
 	var missing []string
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {

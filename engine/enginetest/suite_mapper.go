@@ -27,6 +27,7 @@ type MapperConfig struct {
 // Mapper verifies that a node keeps to the contract of [engine.Mapper].
 func Mapper(t *testing.T, cfg MapperConfig) {
 	t.Helper()
+	Long(t)
 	for _, c := range cfg.checks() {
 		t.Run(c.sentence, func(t *testing.T) { watch(c.sentence, func() { c.run(cfg.begin(t)) }) })
 	}

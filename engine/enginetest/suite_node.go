@@ -31,6 +31,7 @@ type NodeConfig struct {
 // Node verifies that a node keeps to the contract of [engine.Node], one subtest for each of its sentences.
 func Node(t *testing.T, cfg NodeConfig) {
 	t.Helper()
+	Long(t)
 	for _, c := range cfg.checks() {
 		t.Run(c.sentence, func(t *testing.T) { watch(c.sentence, func() { c.run(cfg.begin(t)) }) })
 	}

@@ -35,6 +35,7 @@ type QueueConfig struct {
 // Path over it.
 func Queue(t *testing.T, cfg QueueConfig) {
 	t.Helper()
+	Long(t)
 	probe := cfg.Open(t, cfg.size())
 	_, leaf := probe.Node().(engine.QueueOpener)
 	if err := probe.Close(); err != nil {

@@ -43,25 +43,41 @@ func (m *Image) WriteCompressed(ctx context.Context, p []byte, off int64) error 
 	if len(p) == 0 {
 		return nil
 	}
-	whole := p
-	if int64(len(p)) < m.clusterSize {
-		whole = make([]byte, m.clusterSize)
-		copy(whole, p)
-	}
-	out, err := m.compress(whole)
+	out, err := m.Pack(p)
 	if err != nil {
 		return err
 	}
 	if out == nil {
 		return m.WriteAt(ctx, p, off, 0)
 	}
+	return m.WritePacked(ctx, out, off)
+}
+
+// Pack compresses a cluster, or the tail of the image; nil when that makes it no shorter. Any number of clusters may be packed at once.
+func (m *Image) Pack(p []byte) ([]byte, error) {
+	if int64(len(p)) < m.clusterSize {
+		whole := make([]byte, m.clusterSize)
+		copy(whole, p)
+		p = whole
+	}
+	return m.compress(p)
+}
+
+// WritePacked stores what Pack made of the cluster at off.
+func (m *Image) WritePacked(ctx context.Context, packed []byte, off int64) error {
+	switch {
+	case m.dataFile:
+		return engine.Errf(engine.ErrUnsupported, "images with an external data file have no compressed clusters")
+	case off&m.clusterMask != 0 || off >= m.Size() || len(packed) == 0 || int64(len(packed)) >= m.clusterSize:
+		return engine.Errf(engine.ErrAlign, "%d packed bytes are no cluster at %#x", len(packed), off)
+	}
 	m.gate.RLock()
 	defer m.gate.RUnlock()
 	if err := m.beforeChange(ctx); err != nil {
 		return err
 	}
-	defer m.bitmaps.track(off, int64(len(p)))
-	return m.storeCompressed(ctx, out, off)
+	defer m.bitmaps.track(off, min(m.clusterSize, m.Size()-off))
+	return m.storeCompressed(ctx, packed, off)
 }
 
 // compressedParts writes several clusters one by one; only the last may be short.
@@ -115,7 +131,9 @@ func (m *Image) storeCompressed(ctx context.Context, out []byte, off int64) erro
 	i := m.inSlice(off)
 	old, _ := m.at(s, i)
 	m.file.Event(engine.EventL2UpdateCompressed)
-	m.set(s, i, m.compressedEntry(hostOff, int64(len(out))), 0)
+	e := m.compressedEntry(hostOff, int64(len(out)))
+	m.unpacked.forget(e)
+	m.set(s, i, e, 0)
 	m.freeEntry(old, freeOther)
 	return nil
 }

@@ -110,9 +110,9 @@ func crashTest(p CreateParams, cfg Config, history func(r *enginetest.CrashRun))
 // TestCrash cuts the power at every moment of random histories. What is left has leaks at the most (or the dirty bit), reads as what was
 // flushed or written since, and is clean after the next writer has opened it.
 func TestCrash(t *testing.T) {
-	histories := 4
+	histories, steps := 4, 40
 	if testing.Short() {
-		histories = 1
+		histories, steps = 1, 8
 	}
 	small := DefaultConfig()
 	small.L2CacheBytes, small.RefcountCacheBytes = 0, 0
@@ -136,7 +136,7 @@ func TestCrash(t *testing.T) {
 				p := params(256 << 10)
 				c.change(&p)
 				cuts += enginetest.EachCrash(t, crashTest(p, c.cfg, func(r *enginetest.CrashRun) {
-					(&crasher{CrashRun: r, rnd: rand.New(rand.NewPCG(uint64(h), uint64(p.ClusterSize))), p: p}).history(40)
+					(&crasher{CrashRun: r, rnd: rand.New(rand.NewPCG(uint64(h), uint64(p.ClusterSize))), p: p}).history(steps)
 				}))
 			}
 		})
@@ -147,8 +147,10 @@ func TestCrash(t *testing.T) {
 // TestCrashOfFastWrites: durable writes by a Path are durable when they complete, whichever way they took: over mappings that were
 // not on the disk yet, too.
 func TestCrashOfFastWrites(t *testing.T) {
-	p := params(256 << 10)
-	p.ClusterSize = 4096
+	p, steps := params(256<<10), 60
+	if p.ClusterSize = 4096; testing.Short() {
+		steps = 15
+	}
 	for name, fua := range map[string]bool{"with FUA": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			runtime.LockOSThread()
@@ -178,7 +180,7 @@ func TestCrashOfFastWrites(t *testing.T) {
 					return q.Err()
 				}
 				rnd := rand.New(rand.NewPCG(3, 4))
-				for range 60 {
+				for range steps {
 					off := rnd.Int64N(r.Size()/4) &^ 511 // a part, so that most of it is mapped soon
 					r.Write(off, min(r.Size()-off, 512*(1+rnd.Int64N(16))), engine.WriteFlags(rnd.IntN(2))*engine.FUA)
 					if rnd.IntN(8) == 0 {

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"errors"
 
 	"github.com/blkbench/blkbench/engine"
 )
@@ -131,14 +132,10 @@ func (m *Image) preallocated(ctx context.Context) bool {
 	return m.prealloc.metadata
 }
 
-// allocatedSizer is implemented by files that know how many bytes of storage they take.
-type allocatedSizer interface {
-	AllocatedSize(ctx context.Context) (int64, error)
-}
-
+// allocatedSize is how many bytes of storage the file takes, counted where it does not know itself.
 func (m *Image) allocatedSize(ctx context.Context) (int64, error) {
-	if a, ok := m.file.Node().(allocatedSizer); ok {
-		return a.AllocatedSize(ctx)
+	if n, err := m.file.AllocatedSize(ctx); !errors.Is(err, engine.ErrUnsupported) {
+		return n, err
 	}
 	size := m.file.Size()
 	var stored int64

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // faultNode fails one operation, the n-th, or all from the n-th on.
@@ -146,6 +147,7 @@ func faultImage(t testing.TB, cluster int64, lazy bool) []byte {
 // TestFaults fails the k-th operation on the file, for every k, in every verb that changes an image. What the verb leaves, and what is
 // written afterwards, is consistent: leaks at the most, or the dirty bit.
 func TestFaults(t *testing.T) {
+	enginetest.Long(t)
 	for _, cluster := range []int64{512, 4096} {
 		for name, verb := range faultVerbs {
 			for _, lasting := range []bool{false, true} {
@@ -153,7 +155,7 @@ func TestFaults(t *testing.T) {
 					t.Run(fmt.Sprintf("%d %s lasting %t reads %t", cluster, name, lasting, reads), func(t *testing.T) {
 						base := faultImage(t, cluster, false)
 						for k := 0; ; k++ {
-							if testing.Short() && k > 40 {
+							if testing.Short() && k > 8 {
 								return
 							}
 							fired, err := faultOnce(t, base, k, lasting, reads, verb)

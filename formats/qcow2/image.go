@@ -12,13 +12,14 @@ import (
 // Image is an open qcow2 image.
 type Image struct {
 	geometry
-	file    *engine.Ref // metadata, and data unless there is a data file
-	data    *engine.Ref // guest data: file, or the external data file
-	backing atomic.Pointer[engine.Ref]
-	cfg     Config
-	info    engine.Info
-	domain  *engine.Domain
-	crypt   dataCipher // between mapping and data; nil when the image is not encrypted
+	file     *engine.Ref // metadata, and data unless there is a data file
+	data     *engine.Ref // guest data: file, or the external data file
+	backing  atomic.Pointer[engine.Ref]
+	cfg      Config
+	info     engine.Info
+	domain   *engine.Domain
+	unpacked unpacked
+	crypt    dataCipher // between mapping and data; nil when the image is not encrypted
 
 	size      atomic.Int64          // guest bytes
 	index     atomic.Pointer[index] // L1 and the slices that are in memory

@@ -47,14 +47,15 @@ func newIndex(g *geometry, l1 []uint64) *index {
 
 // slice returns the slice when it is in memory.
 func (x *index) slice(no int64) *slice {
-	if uint64(no/pageSlices) >= uint64(len(x.pages)) {
+	page := uint64(no) / pageSlices
+	if page >= uint64(len(x.pages)) {
 		return nil
 	}
-	p := x.pages[no/pageSlices].Load()
+	p := x.pages[page].Load()
 	if p == nil {
 		return nil
 	}
-	return p[no%pageSlices].Load()
+	return p[uint64(no)%pageSlices].Load()
 }
 
 func (x *index) entry(i int64) L1Entry {

@@ -22,6 +22,15 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 	if m.crypt != nil || m.blind || (op == engine.OpWrite && !m.fastWrite.Load()) {
 		return engine.Mapping{}, false
 	}
+	if !m.extended {
+		if hostOff, ok := m.findPlain(op, off, n); ok {
+			mp := engine.Mapping{Off: hostOff, Len: n, Child: m.dataChild(), Kind: engine.MapData}
+			if op == engine.OpWrite {
+				mp.NeedFlush = m.dirtyGen.Load() != m.cleanGen.Load()
+			}
+			return mp, true
+		}
+	}
 	r, ok := m.find(off, n)
 	if !ok {
 		return engine.Mapping{}, false
@@ -39,6 +48,7 @@ func (m *Image) Map(op engine.Op, off, n int64) (engine.Mapping, bool) {
 		return engine.Mapping{Off: r.hostOff, Len: r.n, Child: m.dataChild(), Kind: engine.MapData}, true
 	case kindCompressed, kindInvalid:
 		return engine.Mapping{}, false
+	case kindUnallocated, kindUnallocatedAlloc, kindZeroPlain, kindZeroAlloc:
 	}
 	if left := m.belowLeft(r.kind, off); left > 0 {
 		return engine.Mapping{Off: off, Len: min(r.n, left), Child: childBacking, Kind: engine.MapData}, true
@@ -71,6 +81,26 @@ func (m *Image) dataChild() uint16 {
 		return childData
 	}
 	return childFile
+}
+
+// findPlain is find for what is asked most: a range inside one normal cluster. False says nothing. Entries are not extended.
+func (m *Image) findPlain(op engine.Op, off, n int64) (hostOff int64, ok bool) {
+	within := off & m.clusterMask
+	s := m.index.Load().slice(off >> ((m.clusterBits + m.sliceBits) & 63))
+	if s == nil || within+n > m.clusterSize {
+		return 0, false
+	}
+	i := uint64(off) >> (m.clusterBits & 63) & (uint64(len(s.words)) - 1) // a power of two
+	e := atomic.LoadUint64(&s.words[i])
+	hostOff = int64(e &^ bitCopied)
+	if hostOff == 0 || hostOff&(m.clusterMask|^offsetMask) != 0 ||
+		(op == engine.OpWrite && (s.foreign || e&bitCopied == 0)) || (m.dataFile && hostOff+within != off) {
+		return 0, false
+	}
+	if s.used.Load() == 0 {
+		s.used.Store(1)
+	}
+	return hostOff + within, true
 }
 
 // find looks a run up in memory: no lock, no I/O, no allocation. It is at most n bytes and within one slice.

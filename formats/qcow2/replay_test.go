@@ -52,7 +52,7 @@ func checkClean(t testing.TB, r *engine.Ref) error {
 func TestReplay(t *testing.T) {
 	runs := 25
 	if testing.Short() {
-		runs = 4
+		runs = 1
 	}
 	small := DefaultConfig()
 	small.L2CacheBytes, small.RefcountCacheBytes = 0, 0

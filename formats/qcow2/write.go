@@ -35,17 +35,16 @@ func (m *Image) writeSome(ctx context.Context, p []byte, off int64) (int64, erro
 		return 0, err
 	}
 	if r.kind == kindNormal && r.copied {
-		if r.foreign {
-			if err := m.checkForeign(ctx, r); err != nil {
-				return 0, err
-			}
+		if err := m.checkForeign(ctx, r); err != nil {
+			return 0, err
 		}
 		if m.crypt == nil || (off|r.n)&511 == 0 {
 			return r.n, m.writeData(ctx, p[:r.n], r.hostOff, off)
 		}
 		return r.n, m.modifyData(ctx, p[:r.n], r.hostOff, off)
 	}
-	return m.writeAlloc(ctx, p, off)
+	n := min(int64(len(p)), maxAllocBytes)
+	return m.writeAlloc(ctx, off, n, func(pl *plan) error { return m.fill(ctx, pl, p[:pl.end-off]) })
 }
 
 // modifyData writes parts of encrypted sectors.
@@ -61,6 +60,9 @@ func (m *Image) modifyData(ctx context.Context, p []byte, hostOff, guestOff int6
 
 // checkForeign refuses a write in place that would go over metadata.
 func (m *Image) checkForeign(ctx context.Context, r run) error {
+	if !r.foreign {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for at := r.hostOff &^ m.clusterMask; at < r.hostOff+r.n; at += m.clusterSize {
@@ -82,17 +84,17 @@ type plan struct {
 	blank    bool       // the host clusters lie past the end of the file: what is not written reads as zeroes
 }
 
-// writeAlloc writes the first part of p, which needs metadata to change. The gate is held.
-func (m *Image) writeAlloc(ctx context.Context, p []byte, off int64) (int64, error) {
+// writeAlloc writes the first part of [off, off+n), which needs metadata to change, and returns its length; fill stores what the plan says,
+// edges included. The gate is held.
+func (m *Image) writeAlloc(ctx context.Context, off, n int64, fill func(pl *plan) error) (int64, error) {
 	mctx := context.WithoutCancel(ctx)
 	m.mu.Lock()
-	pl, ready, err := m.planWrite(mctx, off, min(int64(len(p)), maxAllocBytes))
+	pl, ready, err := m.planWrite(mctx, off, n)
 	m.mu.Unlock()
 	if err != nil || !ready {
 		return 0, err // somebody else allocated it: look again
 	}
-	n := pl.end - off
-	err = m.fill(ctx, &pl, p[:n])
+	err = fill(&pl)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err == nil {
@@ -102,7 +104,7 @@ func (m *Image) writeAlloc(ctx context.Context, p []byte, off int64) (int64, err
 		err = m.undoAlloc(mctx, pl.host>>m.clusterBits, pl.fresh, err)
 	}
 	m.land(pl.guest)
-	return n, err
+	return pl.end - off, err
 }
 
 // planWrite chooses the clusters that a write of [off, off+n) starts with, and marks them in flight. ready is false when no metadata has

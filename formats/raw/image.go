@@ -156,14 +156,7 @@ func (m *Image) Extents(ctx context.Context, off, n int64, dst []engine.Extent) 
 }
 
 // AllocatedSize returns the bytes of storage that the child takes.
-func (m *Image) AllocatedSize(ctx context.Context) (int64, error) {
-	if a, ok := m.file.Node().(interface {
-		AllocatedSize(ctx context.Context) (int64, error)
-	}); ok {
-		return a.AllocatedSize(ctx)
-	}
-	return 0, engine.Errf(engine.ErrUnsupported, "driver %s does not count its storage", m.file.Info().Driver)
-}
+func (m *Image) AllocatedSize(ctx context.Context) (int64, error) { return m.file.AllocatedSize(ctx) }
 
 // Children names the child.
 func (m *Image) Children() []engine.Child { return []engine.Child{{Name: "file", Ref: m.file}} }

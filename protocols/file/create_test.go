@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -101,5 +102,25 @@ func TestOptionsOfTheFileDriver(t *testing.T) {
 		if strings.Contains(options, "native") && err == nil && len(ref.Info().Notes) != 1 {
 			t.Errorf("notes %q, want one about native", ref.Info().Notes)
 		}
+	}
+}
+
+// TestAllocatedSizeKnowsHoles: what was written counts, and not the hole before it.
+func TestAllocatedSizeKnowsHoles(t *testing.T) {
+	ref := fresh(t, t.TempDir(), 64<<20, rw())
+	defer ref.Close()
+	before, err := ref.AllocatedSize(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(ref.WriteAt(ctx, bytes.Repeat([]byte{1}, 1<<20), 60<<20, 0), ref.Flush(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := ref.AllocatedSize(ctx)
+	if err != nil || after-before < 1<<20 || after-before > 2<<20 {
+		t.Errorf("%d bytes of storage, then %d with 1 MiB written (%v)", before, after, err)
+	}
+	if want := blocksOf(t, ref.Info().Filename); after != want {
+		t.Errorf("%d bytes of storage, stat says %d", after, want)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 func TestDeviceIsDescribed(t *testing.T) {
@@ -40,6 +41,7 @@ func TestDeviceIsDescribed(t *testing.T) {
 }
 
 func TestDeviceZeroesAndDiscards(t *testing.T) {
+	enginetest.Long(t)
 	for name, direct := range map[string]bool{"cached": false, "direct": true} {
 		t.Run(name, func(t *testing.T) {
 			const size = 8 << 20
@@ -90,6 +92,7 @@ func TestDeviceZeroesAndDiscards(t *testing.T) {
 }
 
 func TestDeviceThroughTheQueue(t *testing.T) {
+	enginetest.Long(t)
 	for _, w := range wishes {
 		t.Run(w.name, func(t *testing.T) {
 			const size = 4 << 20

@@ -70,3 +70,10 @@ func (n *Node) extent(off, end int64) (engine.Extent, error) {
 	data.Len = min(next, end) - off
 	return data, nil
 }
+
+// AllocatedSize returns the bytes of storage that the file system has given to the file; a device has none of it.
+func (n *Node) AllocatedSize(context.Context) (int64, error) {
+	var st unix.Stat_t
+	_, err := retry(func() (int, error) { return 0, unix.Fstat(n.fd, &st) })
+	return st.Blocks * 512, err // stat(2) "st_blocks": units of 512 bytes
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // openWith opens a file with options in QEMU's spelling.
@@ -158,6 +159,7 @@ func (p *peer) stop(t *testing.T) {
 }
 
 func TestPeerQEMUSeesOurLocksAndWeItsOwn(t *testing.T) {
+	enginetest.Long(t)
 	path := filepath.Join(t.TempDir(), "image") // qcow2, since QEMU's raw driver shares everything
 	mustRun(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
 	program(t, "qemu-io")

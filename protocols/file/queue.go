@@ -59,35 +59,3 @@ func (n *Node) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engine.Queu
 		return nil, engine.Errf(engine.ErrUnsupported, "engine '%s' for files; there are io_uring, threads and psync", name)
 	}
 }
-
-// ready is a list of completed requests of fixed size, first in, first out.
-type ready struct {
-	list       []*engine.Request
-	head, tail uint32
-}
-
-// newReady has room for n.
-func newReady(n int) ready {
-	size := 1
-	for size < n {
-		size *= 2
-	}
-	return ready{list: make([]*engine.Request, size)}
-}
-
-func (y *ready) len() int { return int(y.tail - y.head) }
-
-func (y *ready) push(r *engine.Request) {
-	y.list[y.tail&uint32(len(y.list)-1)] = r
-	y.tail++
-}
-
-// take moves as many as fit to done.
-func (y *ready) take(done []*engine.Request) int {
-	n := 0
-	for ; n < len(done) && y.head != y.tail; n++ {
-		done[n] = y.list[y.head&uint32(len(y.list)-1)]
-		y.head++
-	}
-	return n
-}

@@ -33,17 +33,17 @@ func (q *ringQueue) submitOther(r *engine.Request) bool {
 	switch {
 	case !other(r.Op):
 		r.Res = -int32(unix.EFAULT) // its buffer is not where it has to be
-		q.ready.push(r)
+		q.ready.Push(r)
 		return true
 	case r.Op == engine.OpFlush && q.node.flags.Cache.NoFlush,
 		r.Op == engine.OpDiscard && q.node.noPunch.Load():
 		r.Res = 0
-		q.ready.push(r)
+		q.ready.Push(r)
 		return true
 	case r.Op == engine.OpFlush:
 		if err := q.node.lost.Load(); err != nil {
 			r.Fail(*err)
-			q.ready.push(r)
+			q.ready.Push(r)
 			return true
 		}
 	}

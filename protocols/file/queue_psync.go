@@ -13,22 +13,28 @@ import (
 // psyncQueue does the I/O inside Submit, one system call a request, as fio's psync does.
 type psyncQueue struct {
 	node  *Node
-	ready ready
+	ready engine.DoneRing
 }
 
 func (n *Node) openPsync(cfg engine.QueueConfig) (engine.Queue, error) {
-	return &psyncQueue{node: n, ready: newReady(cfg.Depth)}, nil
+	return &psyncQueue{node: n, ready: engine.NewDoneRing(cfg.Depth)}, nil
 }
 
 // Supports reports whether Submit takes an operation: it takes all.
+// Traits name the engine.
+func (q *psyncQueue) Traits() []string { return []string{"psync"} }
+
+// Notes are none: nothing can be asked for.
+func (q *psyncQueue) Notes() []string { return nil }
+
 func (q *psyncQueue) Supports(op engine.Op) bool { return q.node.supports(op) }
 
 // Submit returns when everything that it took is done.
 func (q *psyncQueue) Submit(reqs []*engine.Request) int {
-	reqs = reqs[:min(len(reqs), len(q.ready.list)-q.ready.len())]
+	reqs = reqs[:q.ready.Room(len(reqs))]
 	for _, r := range reqs {
 		q.node.serve(r)
-		q.ready.push(r)
+		q.ready.Push(r)
 	}
 	return len(reqs)
 }
@@ -37,7 +43,7 @@ func (q *psyncQueue) Submit(reqs []*engine.Request) int {
 func (q *psyncQueue) Kick() error { return nil }
 
 // Poll hands out what is done.
-func (q *psyncQueue) Poll(done []*engine.Request) int { return q.ready.take(done) }
+func (q *psyncQueue) Poll(done []*engine.Request) int { return q.ready.Pop(done) }
 
 // Wait has nothing to wait for.
 func (q *psyncQueue) Wait(time.Duration) error { return nil }

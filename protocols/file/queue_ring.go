@@ -31,7 +31,7 @@ type ringQueue struct {
 	slots   []*engine.Request
 	arenas  []arenaEntry // by arena number
 	node    *Node
-	ready   ready // completed without the ring
+	ready   engine.DoneRing // completed without the ring
 
 	zeroing []zeroState // by slot: requests of several steps
 	zeroes  arenaEntry  // what zeroes are written from
@@ -97,7 +97,7 @@ func (q *ringQueue) open(r *uring.Reactor, cfg engine.QueueConfig) error {
 	q.slots = make([]*engine.Request, cfg.Depth)
 	q.zeroing = make([]zeroState, cfg.Depth)
 	q.again = make([]uint32, 0, cfg.Depth)
-	q.ready = newReady(cfg.Depth)
+	q.ready = engine.NewDoneRing(cfg.Depth)
 	q.free = make([]uint32, cfg.Depth)
 	for i := range q.free {
 		q.free[i] = uint32(cfg.Depth - 1 - i)
@@ -158,6 +158,24 @@ func (q *ringQueue) addArena(r *uring.Reactor, a *dma.Arena) {
 	q.buffers = append(q.buffers, slot)
 }
 
+// Traits are what the ring has of what was asked for.
+func (q *ringQueue) Traits() []string {
+	t := []string{"io_uring"}
+	if len(q.buffers) > 0 {
+		t = append(t, "registered buffers")
+	}
+	if q.fixed {
+		t = append(t, "registered files")
+	}
+	if q.key.SQPoll {
+		t = append(t, "submission thread")
+	}
+	if q.key.IOPoll {
+		t = append(t, "polled completions")
+	}
+	return t
+}
+
 // Notes say in what the queue is less than what was asked for.
 func (q *ringQueue) Notes() []string { return q.notes }
 
@@ -197,7 +215,7 @@ func (q *ringQueue) Submit(reqs []*engine.Request) int {
 
 // submit takes as many requests as there are slots for, in the queue and in the ring.
 func (q *ringQueue) submit(reqs []*engine.Request) int {
-	n := min(len(reqs), len(q.free)-q.ready.len())
+	n := min(len(reqs), len(q.free)-q.ready.Len())
 	if n > int(q.ring.Room()) {
 		n = int(q.client.MakeRoom(uint32(n)))
 	}
@@ -299,8 +317,8 @@ func (q *ringQueue) Kick() error {
 // Poll collects completions.
 func (q *ringQueue) Poll(done []*engine.Request) int {
 	n := 0
-	if q.ready.head != q.ready.tail {
-		n = q.ready.take(done)
+	if !q.ready.Empty() {
+		n = q.ready.Pop(done)
 	}
 	for n < len(done) {
 		cq, k := q.client.Ready()
@@ -368,7 +386,7 @@ func (q *ringQueue) Wait(limit time.Duration) error { return q.WaitN(1, limit) }
 
 // WaitN is Wait until n requests have completed, those of other leaves on the ring included.
 func (q *ringQueue) WaitN(n int, limit time.Duration) error {
-	if q.ready.len() != 0 {
+	if !q.ready.Empty() {
 		return q.Kick()
 	}
 	if q.err != nil {
@@ -382,7 +400,7 @@ func (q *ringQueue) EventFD() int { return q.client.EventFD() }
 
 // Arm shows the kernel what was prepared, before a wait on EventFD; false if there is something already.
 func (q *ringQueue) Arm() bool {
-	if q.ready.len() != 0 || q.err != nil {
+	if !q.ready.Empty() || q.err != nil {
 		return false
 	}
 	idle, err := q.client.Arm()
@@ -409,7 +427,7 @@ func (q *ringQueue) Close() error {
 
 func (q *ringQueue) drain() error {
 	var done [16]*engine.Request
-	for len(q.free) != len(q.slots) || q.ready.len() != 0 {
+	for len(q.free) != len(q.slots) || !q.ready.Empty() {
 		if q.Poll(done[:]) != 0 {
 			continue
 		}

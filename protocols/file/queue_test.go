@@ -16,6 +16,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
+	"github.com/blkbench/blkbench/engine/enginetest"
 	"github.com/blkbench/blkbench/uring"
 )
 
@@ -135,6 +136,7 @@ func eachWish(t *testing.T, f func(t *testing.T, dir string, w wish)) {
 
 // One random history of everything that the queue supports, against a slice of bytes.
 func TestQueueDoesWhatItIsTold(t *testing.T) {
+	enginetest.Long(t)
 	eachWish(t, func(t *testing.T, dir string, w wish) {
 		const size, unit = 1 << 20, 4096
 		path, model := makeFile(t, dir, size)
@@ -208,6 +210,7 @@ func TestQueueDoesWhatItIsTold(t *testing.T) {
 }
 
 func TestShortTransfersAreShown(t *testing.T) {
+	enginetest.Long(t)
 	eachWish(t, func(t *testing.T, dir string, w wish) {
 		path, _ := makeFile(t, dir, 10000)
 		b := makeBed(t, path, w)
@@ -221,6 +224,7 @@ func TestShortTransfersAreShown(t *testing.T) {
 }
 
 func TestQueueGrowsTheFile(t *testing.T) {
+	enginetest.Long(t)
 	eachWish(t, func(t *testing.T, dir string, w wish) {
 		path, _ := makeFile(t, dir, 4096)
 		b := makeBed(t, path, w)
@@ -292,6 +296,7 @@ func TestFullQueueTakesFewer(t *testing.T) {
 
 // Close waits for what is in flight: afterwards nobody writes to the buffers any more.
 func TestQueueClosesWithRequestsInFlight(t *testing.T) {
+	enginetest.Long(t)
 	eachWish(t, func(t *testing.T, dir string, w wish) {
 		path, content := makeFile(t, dir, bedDepth*bedBlock)
 		b := makeBed(t, path, w)
@@ -382,6 +387,7 @@ func TestFilesShareTheirPollersRing(t *testing.T) {
 }
 
 func TestEventDescriptorEndsPoll(t *testing.T) {
+	enginetest.Long(t)
 	for _, w := range wishes {
 		t.Run(w.name, func(t *testing.T) {
 			path, _ := makeFile(t, t.TempDir(), 1<<20)
@@ -449,6 +455,7 @@ func TestQueueSaysWhatItLacks(t *testing.T) {
 }
 
 func TestNothingIsAllocatedPerRequest(t *testing.T) {
+	enginetest.Long(t)
 	for _, w := range wishes {
 		t.Run(w.name, func(t *testing.T) {
 			path, _ := makeFile(t, t.TempDir(), 1<<20)
@@ -615,6 +622,7 @@ func TestLargeBatches(t *testing.T) {
 
 // What is cancelled though nobody asked for it is tried again: the kernel does that to a thread with signals.
 func TestCancelledRequestsAreTriedAgain(t *testing.T) {
+	enginetest.Long(t)
 	path, content := makeFile(t, inMemory(t), bedDepth*4096) // where each read waits for a worker
 	b := makeBed(t, path, wish{})
 	q := b.q.(*ringQueue)

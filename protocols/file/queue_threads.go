@@ -55,6 +55,12 @@ func (n *Node) openThreads(cfg engine.QueueConfig) (engine.Queue, error) {
 }
 
 // Supports reports whether Submit takes an operation.
+// Traits name the engine.
+func (q *threadQueue) Traits() []string { return []string{"threads"} }
+
+// Notes are none: nothing can be asked for.
+func (q *threadQueue) Notes() []string { return nil }
+
 func (q *threadQueue) Supports(op engine.Op) bool { return q.node.supports(op) }
 
 // Submit collects; Kick hands out.

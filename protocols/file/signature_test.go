@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // blank is an empty disk of n bytes.
@@ -39,6 +41,7 @@ var surroundings = map[string]func(d *disk){
 }
 
 func TestEveryMagicIsFound(t *testing.T) {
+	enginetest.Long(t)
 	for _, size := range []int64{64 << 20, 3<<20 + 512, 2 << 20} {
 		for _, m := range magics {
 			d := blank(size)
@@ -113,6 +116,7 @@ func TestBlankAndRandomDisksHaveNothing(t *testing.T) {
 
 // What the tools of this machine make is recognised, and wipefs agrees with us about what is there.
 func TestPeerToolsAreRecognised(t *testing.T) {
+	enginetest.Long(t)
 	for _, c := range []struct {
 		want string
 		tool []string

@@ -23,6 +23,7 @@ func reopen(t testing.TB, ref *engine.Ref, flags engine.OpenFlags) *engine.Ref {
 }
 
 func TestNodeSuite(t *testing.T) {
+	enginetest.Long(t)
 	eachCache(t, func(t *testing.T, dir string, flags engine.OpenFlags) {
 		readOnly := flags
 		readOnly.Write = false
@@ -52,6 +53,7 @@ func TestNodeSuite(t *testing.T) {
 }
 
 func TestNodeSuiteOnADevice(t *testing.T) {
+	enginetest.Long(t)
 	for name, direct := range map[string]bool{"cached": false, "direct": true} {
 		t.Run(name, func(t *testing.T) {
 			flags := rw()

@@ -52,6 +52,7 @@ func TestNode(t *testing.T) {
 }
 
 func TestNodeOfBlockDevice(t *testing.T) {
+	enginetest.Long(t)
 	for name, direct := range map[string]bool{"cached": false, "direct": true} {
 		t.Run(name, func(t *testing.T) {
 			enginetest.Node(t, enginetest.NodeConfig{
@@ -90,6 +91,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestQueueOfBlockDevice(t *testing.T) {
+	enginetest.Long(t)
 	for name, direct := range map[string]bool{"cached": false, "direct": true} {
 		t.Run(name, func(t *testing.T) {
 			dev := loop(t, 512<<10)

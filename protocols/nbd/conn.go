@@ -268,14 +268,14 @@ func (c *conn) take(cl *call, rep *wire.Reply) error {
 	if err := cl.chunk(rep, c.s.replies); err != nil {
 		return err
 	}
-	switch {
-	case rep.Type == wire.ChunkOffsetData:
+	switch rep.Type {
+	case wire.ChunkOffsetData:
 		var b [wire.OffsetDataSize]byte
 		if _, err := io.ReadFull(c.r, b[:]); err != nil {
 			return err
 		}
 		return c.payload(cl, wire.ParseOffsetData(b[:]), rep.Len-wire.OffsetDataSize)
-	case rep.Type == wire.ChunkOffsetHole:
+	case wire.ChunkOffsetHole:
 		var b [wire.OffsetHoleSize]byte
 		if _, err := io.ReadFull(c.r, b[:]); err != nil {
 			return err
@@ -289,8 +289,9 @@ func (c *conn) take(cl *call, rep *wire.Reply) error {
 			clear(cl.buf[at : at+n])
 		}
 		return err
-	case rep.Type == wire.ChunkNone:
+	case wire.ChunkNone:
 		return nil
+	default:
 	}
 	b := make([]byte, rep.Len) // bounded by the checks of the header
 	if _, err := io.ReadFull(c.r, b); err != nil {

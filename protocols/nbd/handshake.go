@@ -53,11 +53,12 @@ func negotiate(ctx context.Context, c net.Conn, h *handshake, limit, left time.D
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = ctx.Err()
-		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = engine.Errf(engine.ErrTimeout, "%w within %v (open-timeout=)", err, limit)
-		} else if h.s.style == fixedNewstyle {
+		case h.s.style == fixedNewstyle:
 			h.abort()
 		}
 		return nil, nil, errors.Join(err, c.Close())

@@ -3,6 +3,7 @@ package nvmepci
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -24,6 +25,8 @@ type commandQueue struct {
 	free  []uint32
 	err   error // of a Kick, once the ring is of no use any more
 
+	polled, unpolled bool // completions are polled for; were to be
+
 	lists    []byte // range lists of discards, one a slot
 	listBase uint64
 	arena    *dma.Arena
@@ -40,11 +43,31 @@ func (n *kernelNode) OpenQueue(_ context.Context, cfg engine.QueueConfig) (engin
 	if err != nil {
 		return nil, failure(err)
 	}
-	q := &commandQueue{n: n, ring: ring, fd: int32(n.dev.File().Fd())}
+	q := &commandQueue{n: n, ring: ring, fd: int32(n.dev.File().Fd()), polled: c.IOPoll, unpolled: cfg.Poll && !c.IOPoll}
 	if err := q.prepare(cfg.Arenas, int(depth)); err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
 	return q, nil
+}
+
+// Traits are what the ring has of what was asked for.
+func (q *commandQueue) Traits() []string {
+	t := []string{"io_uring_cmd"}
+	if slices.ContainsFunc(q.fixed[:], func(i uint16) bool { return i > 0 }) {
+		t = append(t, "registered buffers")
+	}
+	if q.polled {
+		t = append(t, "polled completions")
+	}
+	return t
+}
+
+// Notes say in what the queue is less than what was asked for.
+func (q *commandQueue) Notes() []string {
+	if q.unpolled {
+		return []string{"completions are not polled for: the nvme module has no poll_queues"}
+	}
+	return nil
 }
 
 // pollQueues says whether the kernel's driver has queues to be polled; polling others would wait for ever.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/dma"
+	"github.com/blkbench/blkbench/engine/enginetest"
 	"github.com/blkbench/blkbench/nvme/nvmetest"
 	"github.com/blkbench/blkbench/protocols/nvmepci"
 )
@@ -274,6 +275,7 @@ func TestPolledPlane(t *testing.T) {
 
 // Four threads over three queue pairs: one for the blocking plane, one of one's own, one shared.
 func TestSharedPair(t *testing.T) {
+	enginetest.Long(t)
 	for _, pairs := range []int{3, 2, 1} {
 		t.Run(fmt.Sprint(pairs), func(t *testing.T) {
 			_, uri := serve(t, nvmetest.Config{MaxQueues: pairs, Namespaces: []nvmetest.NamespaceConfig{{Blocks: 16384}}})
@@ -335,6 +337,7 @@ func TestRetries(t *testing.T) {
 
 // The server goes away under a polled queue: every request fails with a reason, and nothing hangs.
 func TestServerGone(t *testing.T) {
+	enginetest.Long(t)
 	f, uri := serve(t, nvmetest.Config{})
 	ref := open(t, uri(1), false)
 	poller(t, ref, 8, func(p *engine.Path, a *dma.Arena) {
@@ -383,6 +386,7 @@ func TestServerGone(t *testing.T) {
 }
 
 func TestPolledPlaneAllocatesNothing(t *testing.T) {
+	enginetest.Long(t)
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}

@@ -12,10 +12,20 @@ import (
 	"testing"
 )
 
+// Long skips the test under -short: what runs a peer or measures for a while.
+// The race detector's runs are -short and leave none of it out.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() && !raceEnabled {
+		t.Skip("left out by -short")
+	}
+}
+
 // Require skips the test, or fails it where BLKBENCH_REQUIRE_PEERS=1, unless
 // the program is installed; it answers its path.
 func Require(t *testing.T, program string) string {
 	t.Helper()
+	Long(t)
 	path, err := exec.LookPath(program)
 	if err == nil {
 		return path
@@ -36,9 +46,6 @@ type Result struct {
 // Run runs fio with args, in a directory of its own, with json+ output.
 func Run(t *testing.T, args ...string) Result {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("requires time: fio runs for seconds")
-	}
 	fio := Require(t, "fio")
 	dir := t.TempDir()
 	args = append(args, "--output-format=json+", "--output=result.json")

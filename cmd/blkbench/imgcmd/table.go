@@ -5,6 +5,12 @@ func commands() []command {
 	return []command{
 		createVerb(),
 		infoVerb(),
+		convertVerb(),
+		compareVerb(),
+		ddVerb(),
+		rebaseVerb(),
+		commitVerb(),
+		benchVerb(),
 		checkVerb(),
 		mapVerb(),
 		measureVerb(),

@@ -186,8 +186,8 @@ func (m *machine) WaitSuspended(ctx context.Context, tag string) error {
 	}
 }
 
-// close lets everything go that is held.
-func (m *machine) close() {
+// letGo lets everything go that is held.
+func (m *machine) letGo() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true

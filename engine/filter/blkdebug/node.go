@@ -90,6 +90,6 @@ func (n *Node) Children() []engine.Child { return []engine.Child{{Name: "image",
 
 // Close lets go what is held.
 func (n *Node) Close() error {
-	n.machine.close()
+	n.letGo()
 	return n.Node.Close()
 }

@@ -111,7 +111,7 @@ const (
 	CmdCache
 	CmdWriteZeroes
 	CmdBlockStatus
-	CmdResize // of the resize extension
+	CmdResize // of the resize extension: Off is the new size in bytes, Len is zero
 )
 
 // CmdFlags modify a request. proto.md "Command flags"

@@ -1,0 +1,5 @@
+//go:build race
+
+package fiotest
+
+const raceEnabled = true
