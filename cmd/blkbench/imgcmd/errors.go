@@ -47,6 +47,8 @@ func openReason(err error) string {
 		return fmt.Sprintf("%v\nIs another process using the image [%s]?", fact.Cause, node)
 	case hasErrno && errno == unix.EISDIR:
 		return fmt.Sprintf("'file' driver requires '%s' to be a regular file", node)
+	case hasErrno && connectTarget(node) != "":
+		return fmt.Sprintf("Failed to connect to '%s': %s", connectTarget(node), strerror(errno))
 	case hasErrno && (errors.Is(kind, engine.ErrNotFound) || errors.Is(kind, engine.ErrPermission) || node != ""):
 		return fmt.Sprintf("Could not open '%s': %s", node, strerror(errno))
 	}
@@ -55,6 +57,26 @@ func openReason(err error) string {
 		text = capital(text)
 	}
 	return text
+}
+
+// connectTarget is the address in the name of a network target; empty where there is none.
+func connectTarget(node string) string {
+	if !opts.HasProtocol(node) {
+		return ""
+	}
+	t, err := opts.ParseName(node)
+	if err != nil {
+		return ""
+	}
+	if path, ok := t.String("server.path"); ok {
+		return path
+	}
+	host, ok := t.String("server.host")
+	port, _ := t.String("server.port")
+	if !ok {
+		return ""
+	}
+	return host + ":" + port
 }
 
 // hintOf is what the registry adds to the name of a driver that is not there.

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blkbench/blkbench/engine"
-	"github.com/blkbench/blkbench/engine/opts"
 )
 
 type infoOptions struct {
@@ -112,10 +111,25 @@ type imageInfo struct {
 	backing, backingFormat string
 	fullBacking            string
 	snapshots              []engine.Snapshot
+	noDirty                bool // nobody below can tell whether it was closed properly
+}
+
+// leafDriver is the protocol at the bottom.
+func leafDriver(ref *engine.Ref) string {
+	for {
+		p, ok := ref.Node().(engine.Parent)
+		if !ok || len(p.Children()) == 0 || p.Children()[0].Ref == nil {
+			return ref.Info().Driver
+		}
+		ref = p.Children()[0].Ref
+	}
 }
 
 func describe(ctx context.Context, img *Image, ref *engine.Ref) (*imageInfo, error) {
-	i := &imageInfo{name: shownName(img), format: ref.Info().Driver, size: virtualSize(ref), allocated: allocatedSize(ctx, ref)}
+	leaf := leafDriver(ref)
+	i := &imageInfo{name: shownName(img, ref), format: ref.Info().Driver, size: virtualSize(ref), allocated: allocatedSize(ctx, ref)}
+	_, i.noDirty = ref.Node().(engine.Describer)
+	i.noDirty = !i.noDirty && leaf != "file" && leaf != "host_device"
 	if d, ok := ref.Node().(engine.Describer); ok {
 		i.about = d.Describe()
 	}
@@ -141,7 +155,7 @@ func describe(ctx context.Context, img *Image, ref *engine.Ref) (*imageInfo, err
 }
 
 // shownName is the file that a name means, where it means one and no more; else the name itself.
-func shownName(img *Image) string {
+func shownName(img *Image, ref *engine.Ref) string {
 	t, err := parseTarget(img.Name, img.ImageOpts)
 	if err != nil {
 		return img.Name
@@ -152,7 +166,7 @@ func shownName(img *Image) string {
 	if name := baseName("", t); name != "" && (!t.SchemeDriver() || t.Driver() == "file") {
 		return name
 	}
-	return opts.RedactName(img.Name)
+	return ref.Info().Filename
 }
 
 // virtualSize is the size that QEMU sees: whole sectors of 512 bytes.
@@ -192,7 +206,10 @@ func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
 }
 
 func (i *imageInfo) json() any {
-	o := object{"virtual-size": i.size, "filename": i.name, "format": i.format, "dirty-flag": i.about.Dirty}
+	o := object{"virtual-size": i.size, "filename": i.name, "format": i.format}
+	if !i.noDirty {
+		o["dirty-flag"] = i.about.Dirty
+	}
 	if i.allocated >= 0 {
 		o["actual-size"] = i.allocated
 	}

@@ -41,7 +41,11 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && img.Probe {
 		e.AllowDestroy = append(e.AllowDestroy, name) // who names a device to qemu-img has consented
 	}
-	return e.OpenTree(ctx, t, name, img.Format, img.Flags)
+	format := img.Format
+	if d := t.Driver(); format == "" && !t.SchemeDriver() && namesProtocol(e, d) {
+		format = d // driver=nbd means the export, not the image in it
+	}
+	return e.OpenTree(ctx, t, name, format, img.Flags)
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
@@ -61,14 +65,12 @@ func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
 	return t, err
 }
 
-// namesFormat reports whether a tree says what the format is.
-func namesFormat(e *engine.Env, t *opts.Tree) bool {
-	name, ok := t.String("driver")
-	if !ok {
-		return false
-	}
+// namesFormat reports whether a tree says what the format is, which a file name does not.
+func namesFormat(_ *engine.Env, t *opts.Tree) bool { return t.Driver() != "" && !t.SchemeDriver() }
+
+func namesProtocol(e *engine.Env, name string) bool {
 	d, err := e.Registry.Lookup(name)
-	return err != nil || d.Kind != engine.KindProtocol
+	return err == nil && d.Kind == engine.KindProtocol
 }
 
 // baseName is the file name that references inside the image are relative to: where the name is none itself, that of the file below.

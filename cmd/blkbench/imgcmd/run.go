@@ -150,7 +150,7 @@ type (
 )
 
 func (o *objectOption) shared() *objectOption { return o }
-func (o *quietOption) isQuiet() bool                { return o.Quiet }
+func (o *quietOption) isQuiet() bool          { return o.Quiet }
 
 // prepare makes the engine's environment from the options that verbs share.
 func (c *call) prepare(o any) bool {
