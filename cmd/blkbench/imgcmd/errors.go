@@ -133,8 +133,12 @@ func optionReason(e *opts.Error) string {
 	switch {
 	case errors.Is(e.Kind, opts.ErrUnknown) && strings.HasPrefix(e.Msg, "unknown protocol"):
 		return fmt.Sprintf("Unknown protocol '%s'", e.Value)
-	case errors.Is(e.Kind, opts.ErrUnknown) && e.Key != "":
-		return fmt.Sprintf("Block driver does not support the option '%s'", e.Key)
+	case errors.Is(e.Kind, opts.ErrValue) && e.Want == "on or off":
+		return fmt.Sprintf("Parameter '%s' expects 'on' or 'off'", e.Key)
+	case errors.Is(e.Kind, opts.ErrValue) && strings.HasPrefix(e.Want, "a size"):
+		return fmt.Sprintf("Parameter '%s' expects a non-negative number below 2^64\n%s", e.Key, strings.TrimSuffix(sizeHint, "\n"))
+	case errors.Is(e.Kind, opts.ErrMissing) && strings.HasSuffix(e.Key, "filename"), strings.HasPrefix(e.Msg, "empty name"):
+		return "The 'file' block driver requires a file name"
 	}
 	return e.Error()
 }

@@ -1,6 +1,7 @@
 package imgcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,10 +46,42 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if d := t.Driver(); format == "" && !t.SchemeDriver() && namesProtocol(e, d) {
 		format = d // driver=nbd means the export, not the image in it
 	}
-	return e.OpenTree(ctx, t, name, format, img.Flags)
+	owners := t.Clone() // opening consumes t
+	ref, err := e.OpenTree(ctx, t, name, format, img.Flags)
+	if err != nil {
+		return nil, unknownOption(e, owners, img.Format, err)
+	}
+	if img.Flags.Write && !img.Flags.AutoReadOnly && !ref.Writable() {
+		return nil, errors.Join(errReadOnlyNode, ref.Close())
+	}
+	return ref, nil
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
+
+var errReadOnlyNode = errors.New("Block node is read-only") //nolint:revive,staticcheck // QEMU's words
+
+// unknownOption says of which driver an option is not, where that was the trouble.
+func unknownOption(e *engine.Env, t *opts.Tree, format string, err error) error {
+	o, ok := errors.AsType[*opts.Error](err)
+	if !ok || !errors.Is(o.Kind, opts.ErrUnknown) || o.Key == "" {
+		return err
+	}
+	node, key, driver := t, o.Key, ""
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		if sub, ok := t.Sub(key[:i]); ok {
+			node, key = sub, key[i+1:]
+		}
+	}
+	if driver = node.Driver(); driver == "" && node == t {
+		driver = format
+	}
+	driver = cmp.Or(driver, "file")
+	if namesProtocol(e, driver) {
+		return fmt.Errorf("Block protocol '%s' doesn't support the option '%s'", driver, key) //nolint:staticcheck // QEMU's words
+	}
+	return fmt.Errorf("Block format '%s' does not support the option '%s'", driver, key) //nolint:staticcheck // QEMU's words
+}
 
 // parseTarget makes a tree of a name.
 func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
