@@ -26,6 +26,17 @@ type OpenRequest struct {
 	Create bool
 	depth  int
 	child  *Ref // of Wrap: the child under "file"
+	// opened is the file that a reference from inside an image has led to; nil where names are opened by the drivers.
+	opened *openedFile
+}
+
+// Opened returns the file that was opened already under a name: what a reference from inside an image leads to is checked and opened in
+// one step, so that nobody can put something else under the name in between. The driver duplicates the descriptor. nil: open the name.
+func (r *OpenRequest) Opened(filename string) *os.File {
+	if r.opened != nil && r.opened.name == filename {
+		return r.opened.file
+	}
+	return nil
 }
 
 // Role says what a child is to its parent: it decides permissions, caching and probing.
@@ -275,7 +286,7 @@ func (e *Env) openProbed(ctx context.Context, r *OpenRequest) (*Ref, error) {
 	probe := inner.Clone()
 	pf := r.Flags
 	pf.Write, pf.ForceShare = false, true
-	ref, err := e.open(ctx, &OpenRequest{Env: e, Opts: probe, Flags: pf, Perm: 0, Shared: PermAll, Filename: r.Filename, IsFormat: true, depth: r.depth + 1})
+	ref, err := e.open(ctx, &OpenRequest{Env: e, Opts: probe, Flags: pf, Perm: 0, Shared: PermAll, Filename: r.Filename, IsFormat: true, depth: r.depth + 1, opened: r.opened})
 	if err != nil {
 		return nil, err
 	}
@@ -387,6 +398,9 @@ func (r *OpenRequest) childRequest(t *opts.Tree, role Role) *OpenRequest {
 	case RoleFiltered:
 		c.IsFormat = r.IsFormat
 	}
+	if role == RoleStorage || role == RoleFiltered {
+		c.opened = r.opened
+	}
 	return c
 }
 
@@ -412,16 +426,17 @@ func (e *BackingError) Error() string { return "Could not open backing file: " +
 func (e *BackingError) Unwrap() error { return e.Err }
 
 func (r *OpenRequest) reference(ctx context.Context, role Role, name, format string) (*Ref, error) {
-	full, err := r.Env.resolveReference(r.Filename, name)
+	c := r.childRequest(nil, role)
+	full, opened, err := r.resolveReference(name, c.Flags)
 	if err != nil {
 		return nil, err
 	}
+	defer opened.close()
 	t, err := opts.ParseName(full)
 	if err != nil {
 		return nil, openError(full, err)
 	}
-	c := r.childRequest(t, role)
-	c.Filename = full
+	c.Opts, c.Filename, c.opened = t, full, opened
 	d, err := r.Env.driverOf(t)
 	if err != nil {
 		return nil, openError(full, err)
@@ -442,30 +457,6 @@ func (r *OpenRequest) reference(ctx context.Context, role Role, name, format str
 	return r.Env.open(ctx, c)
 }
 
-// resolveReference applies the policy to a name that an image has inside and makes it absolute or relative to the image.
-func (e *Env) resolveReference(base, name string) (string, error) {
-	isPath := !isJSONName(name) && !hasProtocol(name)
-	switch e.References {
-	case ReferencesNone:
-		return "", Errf(ErrPermission, "the image refers to '%s', which is not followed: allow it by --references=folder or --references=allow", name)
-	case ReferencesFolder:
-		if !isPath {
-			return "", Errf(ErrPermission, "the image refers to '%s', which is no plain file name: allow it by --references=allow", name)
-		}
-		if err := insideFolder(base, name); err != nil {
-			return "", err
-		}
-	case ReferencesAllow:
-	}
-	return ResolveName(base, name), nil
-}
-
-// MayFollow says whether the user's policy allows to follow a name that the image base has inside; nil, or an error that names the switch.
-func (e *Env) MayFollow(base, name string) error {
-	_, err := e.resolveReference(base, name)
-	return err
-}
-
 // ResolveName makes a name relative to the image that mentions it, as image formats mean it.
 func ResolveName(base, name string) string {
 	if base == "" || filepath.IsAbs(name) || isJSONName(name) || hasProtocol(name) {
@@ -481,31 +472,3 @@ func ResolveName(base, name string) string {
 }
 
 func hasProtocol(name string) bool { return opts.HasProtocol(name) }
-
-// insideFolder opens the reference below the image's folder, following no link out of it, and wants a regular file.
-func insideFolder(base, name string) error {
-	dir := filepath.Dir(base)
-	rel := name
-	if filepath.IsAbs(name) {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return err
-		}
-		if rel, err = filepath.Rel(abs, name); err != nil {
-			return Errf(ErrPermission, "the image refers to '%s' outside its folder: allow it by --references=allow", name)
-		}
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	st, err := root.Stat(rel)
-	if err != nil {
-		return Errf(ErrPermission, "the image refers to '%s', which is not a file in its folder (%v): allow it by --references=allow", name, err)
-	}
-	if !st.Mode().IsRegular() {
-		return Errf(ErrPermission, "the image refers to '%s', which is not a regular file: allow it by --references=allow", name)
-	}
-	return nil
-}

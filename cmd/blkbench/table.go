@@ -29,6 +29,10 @@ func verbTable() []verb {
 			name: "io", link: "qemu-io", summary: "reads, writes and examines an image by commands", usage: "[options] [-c COMMAND]… [IMAGE]",
 			long: ioLong, flags: ioFlags, run: runIO,
 		},
+		{
+			name: "nbd", link: "qemu-nbd", summary: "serves images to NBD clients", usage: "[options] IMAGE…",
+			long: nbdLong, flags: nbdFlags, run: runNBD,
+		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
 	"github.com/blkbench/blkbench/engine/opts"
@@ -175,6 +177,93 @@ func TestRefusals(t *testing.T) {
 		err := make1(t, e, "qcow2", filepath.Join(dir, "x"), options, 1<<20)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", options, err, want)
+		}
+	}
+}
+
+// TestReferenceIsOpenedWhereItIsChecked swaps the name of a backing file for a link to somewhere else, between the probing of its format and
+// its opening for good.
+func TestReferenceIsOpenedWhereItIsChecked(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	secret, base, top := filepath.Join(outside, "secret"), filepath.Join(dir, "base"), filepath.Join(dir, "top.qcow2")
+	all := env(engine.ReferencesAllow)
+	if err := errors.Join(
+		os.WriteFile(secret, bytes.Repeat([]byte("secret "), 10000)[:64<<10], 0o644),
+		os.WriteFile(base, bytes.Repeat([]byte("public "), 10000)[:64<<10], 0o644),
+		make1(t, all, "qcow2", top, "backing_file=base", 64<<10),
+	); err != nil {
+		t.Fatal(err)
+	}
+	swapped := 0
+	swap := engine.Define[engine.NoOptions, engine.NoOptions](engine.Driver{
+		Name: "swap", Kind: engine.KindFormat,
+		Probe: func(head []byte, _ string) int {
+			if bytes.HasPrefix(head, []byte("public")) {
+				swapped++
+				if err := errors.Join(os.Remove(base), os.Symlink(secret, base)); err != nil {
+					t.Error(err)
+				}
+			}
+			return 0
+		},
+	}, func(context.Context, *engine.OpenRequest, *engine.NoOptions) (engine.Node, error) {
+		return nil, errors.New("never opened")
+	}, nil)
+	e := &engine.Env{Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), swap), References: engine.ReferencesFolder}
+	r, err := e.OpenName(ctx, top, "qcow2", engine.OpenFlags{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 7)
+	if err := errors.Join(r.ReadAt(ctx, got, 0), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if swapped != 1 || string(got) != "public " {
+		t.Errorf("swapped %d times, read %q", swapped, got)
+	}
+	// The next one finds the link, which leads out of the folder.
+	if _, err := e.OpenName(ctx, top, "qcow2", engine.OpenFlags{}); !errors.Is(err, engine.ErrPermission) {
+		t.Errorf("a link out of the folder: %v", err)
+	}
+}
+
+// TestReferencesInFolder tries what a hostile image may name.
+func TestReferencesInFolder(t *testing.T) {
+	dir := t.TempDir()
+	e, folder := env(engine.ReferencesAllow), env(engine.ReferencesFolder)
+	sub := filepath.Join(dir, "sub")
+	if err := errors.Join(
+		os.Mkdir(sub, 0o755), os.WriteFile(filepath.Join(dir, "outside"), make([]byte, 4096), 0o644),
+		os.WriteFile(filepath.Join(sub, "inside"), make([]byte, 4096), 0o644), os.Mkdir(filepath.Join(sub, "folder"), 0o755),
+		os.Symlink("inside", filepath.Join(sub, "link")), os.Symlink("/dev/zero", filepath.Join(sub, "zero")),
+		unix.Mkfifo(filepath.Join(sub, "pipe"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for name, allowed := range map[string]bool{
+		"inside": true, "link": true, filepath.Join(sub, "inside"): true, "./folder/../inside": true,
+		"../outside": false, filepath.Join(dir, "outside"): false, "/etc/passwd": false, "zero": false, "pipe": false, "folder": false,
+		"/proc/self/fd/0": false, "json:{\"driver\":\"file\",\"filename\":\"inside\"}": false, "file:inside": false, "nbd://localhost/": false,
+	} {
+		top := filepath.Join(sub, "top.qcow2")
+		if err := make1(t, e, "qcow2", top, "", 4096); err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.OpenName(ctx, top, "qcow2", engine.OpenFlags{Write: true, NoBacking: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Node().(engine.Backed).ChangeBacking(ctx, name, "raw"), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err = folder.OpenName(ctx, top, "qcow2", engine.OpenFlags{})
+		if allowed != (err == nil) || err != nil && !errors.Is(err, engine.ErrPermission) {
+			t.Errorf("%s: %v, allowed %t", name, err, allowed)
+		}
+		if err == nil {
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

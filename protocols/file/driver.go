@@ -36,7 +36,7 @@ func Driver() engine.Driver {
 }
 
 func open(_ context.Context, r *engine.OpenRequest, o *Options) (engine.Node, error) {
-	n, err := Open(o, r.Flags, r.Env)
+	n, err := openGiven(o, r.Flags, r.Env, r.Opened(o.Filename))
 	if err != nil {
 		return nil, err
 	}

@@ -218,3 +218,78 @@ func TestPeerQEMUSeesOurLocksAndWeItsOwn(t *testing.T) {
 		t.Errorf("a reading qemu-io beside our reader: %s", out)
 	}
 }
+
+// Where the kernel has no locks of the open file description, locking=on falls back to those of the process and says so, and auto has none.
+func TestPeerLocksOfTheProcess(t *testing.T) {
+	old := hasOFD
+	hasOFD = func() bool { return false }
+	t.Cleanup(func() { hasOFD = old })
+	path, _ := makeFile(t, t.TempDir(), 1<<20)
+	ref, err := openWith(t, path, `,"locking":"on"`, rw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := ref.Info().Notes; len(notes) != 1 || notes[0] != posixNote {
+		t.Errorf("notes %q", notes)
+	}
+	program(t, "qemu-io")
+	out, err := run(t, "qemu-io", "-f", "raw", "-c", "write 0 512", path)
+	if err == nil || !strings.Contains(out, `Failed to get "write" lock`) {
+		t.Errorf("a writing qemu-io beside our locks: %s", out)
+	}
+	if err := ref.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ref, err = openWith(t, path, "", rw()); err != nil {
+		t.Fatal(err)
+	}
+	if n := ref.Node().(*Node); n.locks.perm != 0 || len(n.info.Notes) != 0 {
+		t.Errorf("under auto: %+v, notes %q", n.locks, n.info.Notes)
+	}
+	if out, err := run(t, "qemu-io", "-f", "raw", "-c", "write 0 512", path); err != nil {
+		t.Errorf("a writing qemu-io beside no locks: %s", out)
+	}
+}
+
+// While a graph is exchanged nobody else gets at the file.
+func TestExchangeKeepsLocks(t *testing.T) {
+	path, _ := makeFile(t, t.TempDir(), 4096)
+	env := newEnv()
+	open := func(e *engine.Env, flags engine.OpenFlags) (*engine.Ref, error) {
+		return e.OpenName(t.Context(), path, "file", flags)
+	}
+	ref, err := open(env, rw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := func() {
+		if _, err := open(newEnv(), rw()); !errors.Is(err, engine.ErrLocked) {
+			t.Errorf("a writer in between: %v", err)
+		}
+	}
+	broken := errors.New("broken")
+	ref, err = env.Exchange(t.Context(), ref, func() (*engine.Ref, error) { between(); return nil, broken }, func() (*engine.Ref, error) {
+		between()
+		return open(env, rw())
+	})
+	if !errors.Is(err, broken) || ref == nil {
+		t.Fatalf("%v, %v", ref, err)
+	}
+	between()
+	if ref, err = env.Exchange(t.Context(), ref, func() (*engine.Ref, error) { return open(env, engine.OpenFlags{}) }, nil); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := open(newEnv(), engine.OpenFlags{})
+	if err != nil {
+		t.Errorf("a reader beside what is only read now: %v", err)
+	}
+	if err := errors.Join(reader.Close(), ref.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ref, err = open(newEnv(), rw()); err != nil {
+		t.Fatalf("a writer after the end: %v", err)
+	}
+	if err := ref.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -18,6 +18,7 @@ import (
 type Node struct {
 	fd      int
 	rangeFD int // for zeroing and discarding
+	given   int // a descriptor that was opened already, while the node is opened; else negative
 	info    engine.Info
 	opt     Options
 	flags   engine.OpenFlags

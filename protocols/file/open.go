@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -12,7 +13,15 @@ import (
 // Open opens a file or a block device, without locks. A block device that is opened for writing is claimed,
 // and env says whether the user has consented.
 func Open(o *Options, flags engine.OpenFlags, env *engine.Env) (*Node, error) {
-	n := &Node{fd: -1, rangeFD: -1, opt: *o, flags: flags, env: env}
+	return openGiven(o, flags, env, nil)
+}
+
+// openGiven is Open for what may have been opened already.
+func openGiven(o *Options, flags engine.OpenFlags, env *engine.Env, given *os.File) (*Node, error) {
+	n := &Node{fd: -1, rangeFD: -1, given: -1, opt: *o, flags: flags, env: env}
+	if given != nil {
+		n.given = int(given.Fd())
+	}
 	n.info = engine.Info{Driver: "file", Filename: o.Filename}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -27,7 +36,7 @@ func Open(o *Options, flags engine.OpenFlags, env *engine.Env) (*Node, error) {
 func (n *Node) open() error {
 	path := n.opt.Filename
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
+	if err := n.stat(path, &st); err != nil {
 		return err
 	}
 	switch st.Mode & unix.S_IFMT {
@@ -76,6 +85,14 @@ func (n *Node) open() error {
 	return n.measure()
 }
 
+// stat describes what will be opened.
+func (n *Node) stat(path string, st *unix.Stat_t) error {
+	if n.given >= 0 {
+		return unix.Fstat(n.given, st)
+	}
+	return unix.Stat(path, st)
+}
+
 func (n *Node) allowed() []string {
 	if n.env == nil {
 		return nil
@@ -85,6 +102,9 @@ func (n *Node) allowed() []string {
 
 // openFD opens, for reading only where writing is not possible and that will do.
 func (n *Node) openFD(path string) error {
+	if n.given >= 0 {
+		return n.duplicate()
+	}
 	mode := unix.O_RDONLY
 	if n.flags.Write {
 		mode = unix.O_RDWR
@@ -103,6 +123,23 @@ func (n *Node) openFD(path string) error {
 		n.rangeFD = fd
 	}
 	return nil
+}
+
+// duplicate takes over the descriptor that was opened already.
+func (n *Node) duplicate() error {
+	have, err := unix.FcntlInt(uintptr(n.given), unix.F_GETFL, 0)
+	if err != nil {
+		return err
+	}
+	if have&unix.O_ACCMODE == unix.O_RDONLY && n.flags.Write {
+		if !n.flags.AutoReadOnly {
+			return unix.EACCES
+		}
+		n.flags.Write = false
+	}
+	n.fd, err = unix.FcntlInt(uintptr(n.given), unix.F_DUPFD_CLOEXEC, 3)
+	n.rangeFD = n.fd
+	return err
 }
 
 func readOnly(err error) bool {

@@ -17,7 +17,8 @@ type Image struct {
 	Format    string // -f; empty: probed
 	ImageOpts bool   // Name is driver=…,file.filename=…
 	Flags     engine.OpenFlags
-	// Probe is how it is through a link: a format is probed for writing too, and naming a block device is consent to writing to it.
+	// Probe is how it is through a link: a format is probed for writing too, others may write to a raw image meanwhile, and naming a block
+	// device is consent to writing to it.
 	Probe bool
 }
 
@@ -47,7 +48,9 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 		format = d // driver=nbd means the export, not the image in it
 	}
 	owners := t.Clone() // opening consumes t
-	ref, err := e.OpenTree(ctx, t, name, format, img.Flags)
+	flags := img.Flags
+	flags.ShareWrites = img.Probe
+	ref, err := e.OpenTree(ctx, t, name, format, flags)
 	if err != nil {
 		return nil, unknownOption(e, owners, img.Format, err)
 	}

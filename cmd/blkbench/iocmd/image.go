@@ -28,7 +28,7 @@ type opening struct {
 }
 
 func newOpening() *opening {
-	return &opening{flags: engine.OpenFlags{Write: true, Discard: true, ShareWrites: true}, options: opts.NewTree()}
+	return &opening{flags: engine.OpenFlags{Write: true, Discard: true}, options: opts.NewTree()}
 }
 
 // option takes an option of the program or of open, by its long name.
@@ -94,6 +94,7 @@ func (s *session) openRef(ctx context.Context, how *opening) (*engine.Ref, error
 		return nil, errNative
 	}
 	flags := how.flags
+	flags.ShareWrites = s.env.Link
 	t, base, err := how.tree(s.eng)
 	if err != nil {
 		return nil, err
@@ -174,7 +175,7 @@ func wrap(t *opts.Tree, driver string) (*opts.Tree, error) {
 // overlay makes a temporary image over the one that t describes. It has no name: it lives as long as it is open.
 func overlay(ctx context.Context, e *engine.Env, how *opening, t *opts.Tree, base string) (*opts.Tree, error) {
 	below := how.flags
-	below.Write = false
+	below.Write, below.ShareWrites = false, true
 	ref, err := e.OpenTree(ctx, t.Clone(), base, "", below)
 	if err != nil {
 		return nil, err
@@ -310,7 +311,7 @@ func reopen(ctx context.Context, c *call) bool {
 		how.options.Delete("read-only")
 	}
 	if err := c.s.reopen(ctx, &how, changes.options); err != nil {
-		c.s.errorf("%s", imgcmd.Reason(err))
+		c.s.errorf("%s", imgcmd.OpenReason(err))
 		return false
 	}
 	return true

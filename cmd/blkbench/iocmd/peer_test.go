@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/blkbench/blkbench/cmd/blkbench/imgcmd"
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
 	"github.com/blkbench/blkbench/formats/qcow2"
@@ -25,13 +26,23 @@ import (
 const asTool = "BLKBENCH_TEST_AS_IO"
 
 func TestMain(m *testing.M) {
-	if prog := os.Getenv(asTool); prog != "" {
+	switch prog := os.Getenv(asTool); prog {
+	case "":
+	case "qemu-img":
+		os.Exit(imgcmd.Run(context.Background(), &imgcmd.Env{
+			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Prog: prog, Link: true, Version: "test", Registry: registry(),
+		}, os.Args[1:]))
+	default:
 		os.Exit(Run(context.Background(), &Env{
 			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Prog: prog, Link: prog == "qemu-io", Version: "test",
-			Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver()),
+			Registry: registry(),
 		}, os.Args[1:]))
 	}
 	os.Exit(m.Run())
+}
+
+func registry() *engine.Registry {
+	return engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver())
 }
 
 // ours is the program as a process of its own, under a name.
