@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/blkbench/blkbench/engine"
 )
 
@@ -174,35 +172,11 @@ func virtualSize(ref *engine.Ref) int64 { return (ref.Size() + 511) &^ 511 }
 
 // allocatedSize returns the bytes of storage that an image takes, without its backing files; -1 when unknown.
 func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
-	if a, ok := ref.Node().(interface {
-		AllocatedSize(ctx context.Context) (int64, error)
-	}); ok {
-		if n, err := a.AllocatedSize(ctx); err == nil {
-			return n
-		}
+	n, err := ref.AllocatedSize(ctx)
+	if err != nil {
+		return -1
 	}
-	p, ok := ref.Node().(engine.Parent)
-	if !ok {
-		var st unix.Stat_t
-		if d := ref.Info().Driver; (d != "file" && d != "host_device") || unix.Stat(ref.Info().Filename, &st) != nil {
-			return -1
-		}
-		return st.Blocks * 512
-	}
-	var sum int64
-	var counted []*engine.Ref
-	for _, child := range p.Children() {
-		if child.Name == "backing" || child.Ref == nil || slices.Contains(counted, child.Ref) {
-			continue
-		}
-		counted = append(counted, child.Ref)
-		n := allocatedSize(ctx, child.Ref)
-		if n < 0 {
-			return -1
-		}
-		sum += n
-	}
-	return sum
+	return n
 }
 
 func (i *imageInfo) json() any {
