@@ -341,7 +341,11 @@ func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, e
 		if err != nil {
 			return nil, openError(name, err)
 		}
-		return r.Env.open(ctx, r.childRequest(t, role))
+		c := r.childRequest(t, role)
+		if c.Filename == "" {
+			c.Filename = name
+		}
+		return r.Env.open(ctx, c)
 	}
 	return r.Env.open(ctx, r.childRequest(v.Tree(), role))
 }
@@ -350,7 +354,7 @@ func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, e
 func (r *OpenRequest) MustChild(ctx context.Context, key string, role Role) (*Ref, error) {
 	c, err := r.Child(ctx, key, role)
 	if err == nil && c == nil {
-		err = Errf(ErrOption, "driver '%s' needs the option '%s' (or a file name)", r.Driver.Name, key)
+		err = Errf(ErrOption, "A block device must be specified for %q", key) // QEMU's words
 	}
 	return c, err
 }

@@ -177,7 +177,7 @@ func TestOpen(t *testing.T) {
 		"driver=mem,throttling.iops-total=10,throttling.group=mine":                      "",
 		"driver=throttle,throttle-group=none,file.driver=mem":                            "Throttle group 'none' does not exist",
 		"driver=throttle,file.driver=mem":                                                "Please specify a throttle group",
-		"driver=throttle,throttle-group=g":                                               "needs the option 'file'",
+		"driver=throttle,throttle-group=g":                                               `specified for "file"`,
 		"driver=throttle,throttle-group=bad,file.driver=mem":                             "iops size requires an iops value to be set",
 		"driver=throttle,throttle-group=typo,file.driver=mem":                            "iops-totl",
 		"driver=throttle,throttle-group=g,iops-read=5,file.driver=mem":                   "has other limits already",
