@@ -110,7 +110,9 @@ func (r *Report) conclude(examined bool) {
 
 // write prints the report for people. Names are quoted: they are the stranger's.
 func (r *Report) write(w io.Writer) {
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%-16s %s\n", name+":", fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-16s %s\n", name+":", fmt.Sprintf(format, args...))
+	}
 	line("image", "%s", r.Filename)
 	line("verdict", "%s", r.Verdict)
 	line("format", "%s", strings.TrimSpace(r.Format+" "+r.Version))

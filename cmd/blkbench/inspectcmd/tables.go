@@ -2,9 +2,11 @@ package inspectcmd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/formats/qcow2"
 )
 
@@ -280,8 +282,12 @@ func (q *qcow2Image) snapshots() ([]region, error) {
 		return nil, err
 	}
 	list, used, err := qcow2.ParseSnapshots(b, int(h.SnapshotCount), h.Size)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, engine.ErrCorrupt), errors.Is(err, engine.ErrRange):
 		q.report.grave("snapshot", "of %d snapshots the table holds %d: %v", h.SnapshotCount, len(list), err)
+	default:
+		q.report.grave("snapshot", "of %d snapshots the table holds %d before it ends", h.SnapshotCount, len(list))
 	}
 	q.claim(int64(h.SnapshotsOffset), int64(used), "the snapshot table")
 	const maxL1Entries = 32 << 20 / 8
