@@ -41,6 +41,10 @@ func verbTable() []verb {
 			name: "nbd", link: "qemu-nbd", summary: "serves images to NBD clients", usage: "[options] IMAGE…",
 			long: nbdLong, flags: nbdFlags, run: runNBD,
 		},
+		{
+			name: "inspect", summary: "judges an image that a stranger made", usage: "[-f FORMAT] [--output=json] IMAGE",
+			long: inspectLong, flags: inspectFlags, run: runInspect,
+		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},
