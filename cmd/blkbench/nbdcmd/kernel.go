@@ -150,6 +150,7 @@ func attr(b []byte, kind uint16, data []byte) []byte {
 }
 
 func attrU32(b []byte, kind uint16, v uint32) []byte { return attr(b, kind, ne.AppendUint32(nil, v)) }
+
 func attrU64(b []byte, kind uint16, v uint64) []byte { return attr(b, kind, ne.AppendUint64(nil, v)) }
 
 // openNetlink finds a family by its name.

@@ -43,10 +43,7 @@ func (c *call) serve(ctx context.Context) (err error) {
 	o := &c.o
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	objects, authz, err := splitObjects(o.Objects)
-	if err != nil {
-		return err
-	}
+	objects, authz := splitObjects(o.Objects)
 	c.eng, err = imgcmd.NewEngine(&imgcmd.Env{
 		Stdin: c.env.Stdin, Stdout: c.env.Stdout, Stderr: c.env.Stderr, Prog: c.env.Prog, Link: c.env.Link, Version: c.env.Version,
 		Registry: c.env.Registry,
@@ -310,7 +307,7 @@ func (c *call) listen() (*place, error) {
 			return nil, fmt.Errorf("address resolution failed for %s:%s: %s", host, port, e.Err)
 		}
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
-			return nil, fmt.Errorf("address resolution failed for %s:%s: %v", host, port, err)
+			return nil, fmt.Errorf("address resolution failed for %s:%s: %v", host, port, err.Error())
 		}
 		return nil, fmt.Errorf("Failed to bind socket: %s", reason(err)) //nolint:staticcheck // qemu-nbd's words
 	}

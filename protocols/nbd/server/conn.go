@@ -87,7 +87,8 @@ func (c *conn) step() {
 
 // receive prepares the next receive, straight into a request's buffer where its payload is not here yet.
 func (c *conn) receive() {
-	addr, n := c.addr, 0
+	var addr uint64
+	var n int
 	flags := uint32(0)
 	if c.cur != nil && c.pos == c.end {
 		data := c.cur.buf.data(c.cur.w.Len)[c.got:]

@@ -278,8 +278,11 @@ func (f *failing) Info() engine.Info {
 	i.Caps |= engine.CapZero
 	return i
 }
-func (*failing) ReadAt(context.Context, []byte, int64) error                     { return unix.EREMOTEIO }
+
+func (*failing) ReadAt(context.Context, []byte, int64) error { return unix.EREMOTEIO }
+
 func (*failing) WriteAt(context.Context, []byte, int64, engine.WriteFlags) error { return unix.EDQUOT }
+
 func (*failing) WriteZeroes(_ context.Context, _, _ int64, f engine.WriteFlags) error {
 	if f&engine.NoFallback == 0 {
 		return errors.New("FAST_ZERO got lost")
