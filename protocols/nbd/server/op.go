@@ -21,7 +21,7 @@ type op struct {
 
 // pieceSize is how much of a long READ is read, and sent in a chunk, at a time: less than a processor's cache holds, so that the data is
 // copied to the socket from there. It also is all the memory that such a request takes.
-const pieceSize = 128 << 10
+const pieceSize = 256 << 10
 
 // inPieces reports whether the reply to a READ may be, and is, several chunks of data.
 func (s *session) inPieces(r *wire.Request) bool {
