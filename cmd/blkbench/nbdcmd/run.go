@@ -105,7 +105,13 @@ func (c *call) serve(ctx context.Context) (err error) {
 	failed := make(chan error, 2)
 	go func() { failed <- srv.Serve(place.l) }()
 	if o.Connect != nil {
-		go func() { failed <- c.kernel(place, exports[0].Name) }()
+		if err := c.connectKernel(place, exports[0].Name); err != nil {
+			return errors.Join(err, stopServer(ctx, srv))
+		}
+		go func() {
+			awaitKernel(*o.Connect)
+			failed <- nil
+		}()
 	}
 	c.detach()
 	select {
@@ -116,13 +122,17 @@ func (c *call) serve(ctx context.Context) (err error) {
 	if o.Connect != nil && ctx.Err() != nil {
 		err = disconnect(*o.Connect)
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	err = errors.Join(err, srv.Shutdown(limit))
 	if errors.Is(err, server.ErrClosed) {
 		err = nil
 	}
-	return err
+	return errors.Join(err, stopServer(ctx, srv))
+}
+
+// stopServer gives what is in flight a minute.
+func stopServer(ctx context.Context, srv *server.Server) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return srv.Shutdown(limit)
 }
 
 // addError gives what an export lacks qemu-nbd's words.
