@@ -72,8 +72,7 @@ func New(cfg Config) (*Arena, error) {
 		return nil, err
 	}
 	if err := unix.Madvise(a.mem, unix.MADV_DONTFORK); err != nil {
-		a.unmap()
-		return nil, fmt.Errorf("dma arena: madvise: %w", err)
+		return nil, errors.Join(fmt.Errorf("dma arena: madvise: %w", err), a.unmap())
 	}
 	a.base = unsafe.Pointer(unsafe.SliceData(a.mem))
 	a.free = []span{{0, uint64(len(a.mem))}}
@@ -86,8 +85,7 @@ func New(cfg Config) (*Arena, error) {
 			return a, nil
 		}
 	}
-	a.unmap()
-	return nil, fmt.Errorf("dma arena: all %d arenas of the process are in use", MaxArenas)
+	return nil, errors.Join(fmt.Errorf("dma arena: all %d arenas of the process are in use", MaxArenas), a.unmap())
 }
 
 func (a *Arena) mapMemory(cfg Config) error {
