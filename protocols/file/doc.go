@@ -12,6 +12,13 @@
 // durable (RWF_DSYNC), unsafe ignores flushes. A flush is fdatasync. After a flush of cached data has failed
 // every later one fails too: the kernel reports the loss once and forgets it.
 //
+// # Locks
+//
+// Two programs that would disturb each other are kept apart by QEMU's protocol: a byte per permission that is used, and one per permission
+// that others may not use. locking=auto takes locks of the open file description, or none where the kernel or the file system has none;
+// locking=on falls back to locks of the process, with a warning. share-rw=on shares a file that is used as it is; a format's metadata has
+// one writer all the same. While a graph is closed and opened again its locks are held by engine.Exchange.
+//
 // # Block devices
 //
 // A writable open claims the device exclusively, for the whole process, and needs the user's consent by

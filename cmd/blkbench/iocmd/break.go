@@ -35,12 +35,13 @@ func removeBreak(_ context.Context, c *call) bool {
 func resume(_ context.Context, c *call) bool {
 	b, err := c.breakpoints()
 	if err == nil {
-		c.announce(b.IsSuspended(c.args[0]))
+		// Before it goes on: what it has to report comes behind.
+		if held := b.IsSuspended(c.args[0]); held {
+			c.announce(held)
+			delete(c.s.held, c.args[0])
+			c.printf("blkdebug: Resuming request '%s'\n", c.args[0])
+		}
 		err = b.Resume(c.args[0])
-	}
-	if err == nil {
-		delete(c.s.held, c.args[0])
-		c.printf("blkdebug: Resuming request '%s'\n", c.args[0])
 	}
 	return c.result(err, "Could not resume request: %s\n")
 }
