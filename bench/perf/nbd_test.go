@@ -37,7 +37,7 @@ func TestPerfNBD(t *testing.T) {
 		r.met = r.rate.Median >= c.goal && r.cpu.Median <= 0.9
 		rows = append(rows, r)
 	}
-	lines := append([]string{machine(), ""}, table(rows)...)
+	lines := append([]string{machine(), ""}, append(table(rows), argsOf(rows)...)...)
 	t.Log("\n" + strings.Join(lines, "\n"))
 	document(t, "nbd", lines)
 }

@@ -132,6 +132,7 @@ func TestList(t *testing.T) {
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%+v, %v", all, err)
 	}
+	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) }) // they come in the folder's order
 	for i, name := range []string{"one", "two"} {
 		l := all[i]
 		if l.Name != name || l.Size != uint64(i+1)<<20 || !l.Known || !slices.Equal(l.Contexts, []string{"base:allocation"}) {
