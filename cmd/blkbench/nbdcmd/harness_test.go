@@ -18,6 +18,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	prog := filepath.Base(os.Args[0])
 	os.Exit(Run(context.Background(), &Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Prog: prog, Link: prog == "qemu-nbd", Version: "test",
-		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver()), Args: os.Args,
+		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), throttle.Driver()), Args: os.Args,
 	}, os.Args[1:]))
 }
 

@@ -54,7 +54,8 @@ type options struct {
 	Disconnect  bool     `long:"disconnect" short:"d" help:"disconnect the device that is named"`
 	Format      *string  `long:"format" short:"f" arg:"FORMAT" help:"the image's format; probed without it"`
 	ReadOnly    bool     `long:"read-only" short:"r" help:"clients may only read"`
-	Snapshot    bool     `long:"snapshot" short:"s" help:"not supported: writes to a temporary overlay"`
+	Snapshot    bool     `long:"snapshot" short:"s" help:"writes go to a temporary overlay, which is gone at the end"`
+	Throttle    *string  `long:"throttle" arg:"LIMITS" exact:"true" help:"limit each export: iops-total=1000,bps-read=100M,… as the throttle filter spells them"`
 	LoadSnap    *string  `long:"load-snapshot" short:"l" arg:"SNAPSHOT" help:"export an internal snapshot: its ID or name, or snapshot.id=ID,snapshot.name=NAME"`
 	NoCache     bool     `long:"nocache" short:"n" help:"--cache=none"`
 	Cache       []string `long:"cache" arg:"MODE" help:"none, writeback (the default), writethrough, directsync or unsafe"`
@@ -170,8 +171,6 @@ func (c *call) check() error {
 	switch {
 	case o.SELinux != nil:
 		return errors.New("--selinux-label is not supported")
-	case o.Snapshot:
-		return errors.New("-s is not supported: create an overlay over the image, and export that")
 	case o.ExportName != nil && len(*o.ExportName) > wire.MaxString:
 		return fmt.Errorf("export name '%s' too long", *o.ExportName)
 	case o.Description != nil && len(*o.Description) > wire.MaxString:
@@ -261,6 +260,7 @@ func (c *call) checkModes() error {
 		}
 	}
 	f.Write = !o.ReadOnly && o.LoadSnap == nil
+	f.Snapshot = o.Snapshot
 	return nil
 }
 

@@ -251,3 +251,25 @@ func TestPeerTCP(t *testing.T) {
 	peer(t, "nbdcopy", uri, "null:")
 	peer(t, "nbdinfo", strings.TrimSuffix(uri, "i.raw")) // the only export is the default one
 }
+
+// -s keeps the image as it is, and what was written can be read until the end; --throttle is a filter over it.
+func TestPeerSnapshotAndThrottle(t *testing.T) {
+	requireClients(t)
+	dir := folder(t)
+	img := image(t, dir, "i.raw")
+	before, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := serve(t, 1, "-s", "-f", "raw", "--throttle=bps-total=1T", img)[0]
+	peer(t, "qemu-io", "-f", "raw", "-c", "write -P 9 64k 64k", "-c", "flush", uri)
+	if out := peer(t, "qemu-io", "-f", "raw", "-c", "read -P 9 64k 64k", uri); strings.Contains(out, "failed") {
+		t.Error(out)
+	}
+	if after, err := os.ReadFile(img); err != nil || string(after) != string(before) {
+		t.Errorf("the image was written to: %v", err)
+	}
+	if _, errs, code := outcome(t, ours(t, "blkbench", "-f", "raw", "--throttle=iops-totl=5", img)); code == 0 || !strings.Contains(errs, "iops-total") {
+		t.Errorf("a wrong limit: %d %s", code, errs)
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/blkbench/blkbench/cmd/blkbench/imgcmd"
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/protocols/nbd/server"
 )
 
@@ -159,7 +160,7 @@ func (c *call) openAll(ctx context.Context) ([]*server.Export, error) {
 	return list, nil
 }
 
-// openExport opens one image and says how it is exported. What is put over the image (a filter) belongs between the two.
+// openExport opens one image and says how it is exported.
 func (c *call) openExport(ctx context.Context, name string) (*server.Export, error) {
 	o := &c.o
 	img := imgcmd.Image{Name: name, ImageOpts: o.ImageOpts, Flags: c.flags, Probe: true}
@@ -189,6 +190,12 @@ func (c *call) openExport(ctx context.Context, name string) (*server.Export, err
 	if o.LoadSnap != nil {
 		if err := loadSnapshot(ctx, ref, *o.LoadSnap); err != nil {
 			return nil, errors.Join(fmt.Errorf("Failed to load snapshot: %w", err), ref.Close()) //nolint:staticcheck // qemu-nbd's words
+		}
+	}
+	if o.Throttle != nil {
+		x.Marks, _ = ref.Node().(server.Bitmapper) // the filter does not show them
+		if x.Root, err = throttle.Wrap(ctx, c.eng, ref, *o.Throttle); err != nil {
+			return nil, errors.Join(err, ref.Close())
 		}
 	}
 	return x, nil

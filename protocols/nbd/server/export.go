@@ -23,9 +23,10 @@ type Export struct {
 	Offset            int64 // bytes of Root that come before the export
 	Size              int64 // bytes; 0: up to the end of Root, also when that moves
 	ReadOnly          bool
-	AllocationDepth   bool     // offer qemu:allocation-depth
-	Bitmaps           []string // offer qemu:dirty-bitmap:NAME; Root's node is a Bitmapper
-	Single            bool     // one client at a time: several connections of one client make no sense
+	AllocationDepth   bool      // offer qemu:allocation-depth
+	Bitmaps           []string  // offer qemu:dirty-bitmap:NAME, bitmaps of Marks
+	Marks             Bitmapper // nil: Root's node
+	Single            bool      // one client at a time: several connections of one client make no sense
 
 	min, pref uint32
 	file      atomic.Bool // every leaf may be a file: worth a Path
@@ -55,12 +56,14 @@ func (x *Export) prepare() error {
 		x.ReadOnly = true
 	}
 	if len(x.Bitmaps) > 0 {
-		b, ok := x.Root.Node().(Bitmapper)
-		if !ok {
+		if x.Marks == nil {
+			x.Marks, _ = x.Root.Node().(Bitmapper)
+		}
+		if x.Marks == nil {
 			return engine.Errf(engine.ErrUnsupported, "driver %s has no dirty bitmaps", x.Root.Info().Driver)
 		}
 		for _, name := range x.Bitmaps {
-			if err := b.DirtyRanges(context.Background(), name, func(int64, int64) error { return errStop }); err != nil && err != errStop { //nolint:errorlint // our own
+			if err := x.Marks.DirtyRanges(context.Background(), name, func(int64, int64) error { return errStop }); err != nil && err != errStop { //nolint:errorlint // our own
 				return err
 			}
 		}

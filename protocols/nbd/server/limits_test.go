@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -156,9 +157,13 @@ func (p *peer) receiveAfter(cookie uint64) uint64 {
 // Clients that ask for much and read nothing hold nobody up.
 func TestSlowClients(t *testing.T) {
 	planes(t, func(t *testing.T, x *Export, content []byte) {
-		_, path := start(t, Config{StallLimit: 500 * time.Millisecond}, x)
+		_, path := start(t, Config{}, x)
 		var wg sync.WaitGroup
-		for range 40 {
+		clients := 100
+		if strings.HasSuffix(t.Name(), "goroutines") {
+			clients = 10 // each may have 64 MiB
+		}
+		for range clients {
 			slow := connect(t, path).begin(wire.Structured, "")
 			_ = slow.c.(*net.UnixConn).SetReadBuffer(4096)
 			slow.holds = true
@@ -177,6 +182,29 @@ func TestSlowClients(t *testing.T) {
 		p.bye()
 		t.Cleanup(wg.Wait) // runs after the connections were closed
 	})
+}
+
+// Where the memory is used up all the same, clients that do not take their replies are hung up on when others lack it.
+func TestStalledClientsMakeRoom(t *testing.T) {
+	ref, _ := makeFile(t, testSize)
+	stalled := make(chan struct{}, 1)
+	_, path := start(t, Config{StallLimit: 10 * time.Millisecond, Threads: 1, Log: func(format string, args ...any) {
+		if strings.Contains(fmt.Sprintf(format, args...), errStalled.Error()) {
+			select {
+			case stalled <- struct{}{}:
+			default:
+			}
+		}
+	}}, &Export{Root: ref})
+	for range bigMax/testSize + 2 {
+		slow := connect(t, path).begin(wire.Simple, "") // simple replies do not go in pieces
+		slow.send(wire.CmdRead, 0, 0, testSize, nil)
+	}
+	select {
+	case <-stalled:
+	case <-time.After(60 * time.Second):
+		t.Error("nobody made room")
+	}
 }
 
 func TestHandshakeAndIdleLimits(t *testing.T) {

@@ -68,19 +68,19 @@ func (o *op) start() {
 	case o.w.Len == 0:
 		o.end(wire.OK)
 		return
-	case r.Op <= engine.OpWrite && o.buf.class < 0,
+	case r.Op == engine.OpRead:
+		r.Buf = o.buf.h.Add(headPage)
+		o.read()
+		return
+	case r.Op == engine.OpWrite && o.buf.class < 0,
 		o.w.Len > maxPathLen,
 		r.Op == engine.OpDiscard && flags&engine.FUA != 0:
 		o.chill()
 		return
 	}
 	r.Off, r.Len, r.Flags = int64(o.w.Off)+o.c.s.exp.Offset, uint32(o.w.Len), flags
-	if r.Op <= engine.OpWrite {
+	if r.Op == engine.OpWrite {
 		r.Buf = o.buf.h.Add(headPage)
-	}
-	if r.Op == engine.OpRead {
-		o.read()
-		return
 	}
 	o.c.p.batch = append(o.c.p.batch, r)
 }
@@ -91,6 +91,10 @@ func (o *op) read() {
 	o.chunk = uint32(o.w.Len - o.done)
 	if o.c.s.inPieces(&o.w) {
 		o.chunk = min(o.chunk, pieceSize)
+	}
+	if o.buf.class < 0 {
+		o.chill()
+		return
 	}
 	r.Off, r.Len, r.Flags = int64(o.w.Off+o.done)+o.c.s.exp.Offset, o.chunk, 0
 	o.c.p.batch = append(o.c.p.batch, r)
@@ -105,12 +109,15 @@ func (o *op) runCold() {
 	if o.w.Type == wire.CmdBlockStatus {
 		o.out = s.appendStatus(ctx, o.out[:0], &o.w, o.pay)
 	} else {
+		w := o.w
+		if w.Type == wire.CmdRead {
+			w.Off, w.Len = w.Off+o.done, uint64(o.chunk)
+		}
 		var data []byte
 		if o.buf.mem != nil {
-			data = o.buf.data(o.w.Len)
-			o.chunk = uint32(o.w.Len)
+			data = o.buf.data(w.Len)
 		}
-		o.finish(s.run(ctx, &o.w, data))
+		o.finish(s.run(ctx, &w, data))
 	}
 	o.c.p.answered(o)
 }

@@ -50,19 +50,10 @@ func (p *pool) open() error {
 func classSize(class int) int { return headPage + 4096<<class }
 
 // take returns a buffer for n bytes of data to somebody who holds held bytes already. It is refused where that is more than a share of
-// what is free, but never to somebody who has nothing.
+// what is free. Who has nothing gets a mapping where the arena has no room, as long as there may be one.
 func (p *pool) take(n uint64, held int64) (b buffer, size int64, ok bool) {
 	if n > smallMax {
-		size = headPage + int64(n+dma.PageSize-1)&^(dma.PageSize-1)
-		if p.big > 0 && p.big+size > (bigMax+held)/2 && (held > 0 || p.big+size > bigMax) {
-			return b, 0, false
-		}
-		mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-		if err != nil {
-			return b, 0, false
-		}
-		p.big += size
-		return buffer{mem: mem, class: -1}, size, true
+		return p.mapping(n, held)
 	}
 	class := max(0, bits.Len(uint(n-1))-12)
 	size = int64(classSize(class))
@@ -71,10 +62,26 @@ func (p *pool) take(n uint64, held int64) (b buffer, size int64, ok bool) {
 	}
 	h, ok := p.carve(class)
 	if !ok {
-		return b, 0, false
+		if held > 0 {
+			return b, 0, false
+		}
+		return p.mapping(n, held)
 	}
 	p.unused -= size
 	return buffer{mem: p.arena.Bytes(h, int(size)), h: h, class: int8(class)}, size, true
+}
+
+func (p *pool) mapping(n uint64, held int64) (b buffer, size int64, ok bool) {
+	size = headPage + int64(n+dma.PageSize-1)&^(dma.PageSize-1)
+	if p.big > 0 && p.big+size > bigMax || held > 0 && held+size > bigMax-p.big {
+		return b, 0, false
+	}
+	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return b, 0, false
+	}
+	p.big += size
+	return buffer{mem: mem, class: -1}, size, true
 }
 
 // carve finds a free stretch of a class; where the arena has none, what other classes have put by goes back first.

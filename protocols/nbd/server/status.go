@@ -143,7 +143,7 @@ func (s *session) dirtyRuns(
 	ctx context.Context, name string, off, n int64, add func(int64, uint64) bool, dst *[]wire.Descriptor,
 ) ([]wire.Descriptor, error) {
 	at, end := off, off+n
-	err := s.exp.Root.Node().(Bitmapper).DirtyRanges(ctx, name, func(o, k int64) error {
+	err := s.exp.Marks.DirtyRanges(ctx, name, func(o, k int64) error {
 		from, to := max(o, at), min(o+k, end)
 		if o >= end {
 			return errStop

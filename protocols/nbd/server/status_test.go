@@ -101,7 +101,7 @@ func TestPeerQcow2OnTheRing(t *testing.T) {
 	_, path := start(t, Config{}, x)
 	p := connect(t, path).begin(wire.Structured, "")
 	for i := range uint64(50) {
-		off, n := i*100003, uint64(1000+i*900)
+		off, n := i*100003, 1000+i*900
 		data := randomBytes(int(n), i)
 		p.want(wire.OK, wire.CmdWrite, 0, off, n, data)
 		copy(content[off:], data)
