@@ -143,6 +143,18 @@ func TestPeerEvents(t *testing.T) {
 	if testing.Short() {
 		t.Skip("many images")
 	}
+	dir := t.TempDir()
+	top, err := os.ReadFile(makeImages(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := func(t *testing.T, name string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, top, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	for _, event := range []string{
 		"read_aio", "write_aio", "read_backing_aio", "l2_load", "l2_update", "l2_alloc_write", "l1_update", "cow_read", "cow_write", "refblock_load",
 		"refblock_update_part", "cluster_alloc", "cluster_free", "reftable_load", "pwritev", "pwritev_done", "none", "flush_to_os",
@@ -153,8 +165,8 @@ func TestPeerEvents(t *testing.T) {
 			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			want := theirs(t, makeImages(t, t.TempDir()), conf)
-			got := ours(t, makeImages(t, t.TempDir()), conf)
+			want := theirs(t, image(t, event+".theirs"), conf)
+			got := ours(t, image(t, event+".ours"), conf)
 			if got != want {
 				t.Errorf("commands that fail: %s, with qemu-io %s", got, want)
 			}
