@@ -116,7 +116,9 @@ func (w *worker) turns(s *jobSource) (ended bool, err error) {
 // request and its slot always are stays as it is. A request that is not complete at the first look, or failed, is left to loop.
 func (w *worker) ones(s *jobSource) (ended bool, err error) {
 	f, a, r, t := w.files[0], s.ahead, &w.slab[0], &w.slots[0]
-	one := append(w.batch[:0], r)
+	w.batch = append(w.batch[:0], r)
+	one := w.batch
+	w.batch = w.batch[:0]
 	r.Flags = 0
 	made := w.begin()
 	for !w.stop.Load() && !w.failed {

@@ -46,7 +46,8 @@ type Mapping struct {
 // blocking node can tell (or, for writes, that the range must be allocated, copied or is shared).
 //
 // off and n are inside the node and n is more than 0; op is OpRead or OpWrite, and a write is never answered by MapZero. What it answers
-// must stay true until a grace period has passed (see [Domain]).
+// must stay true until a grace period has passed (see [Domain]). A write that was answered comes to the node's WriteAt all the same when no
+// leaf takes it as it is; then nothing of the answer is used.
 type Mapper interface {
 	Parent
 	Map(op Op, off, n int64) (Mapping, bool)

@@ -52,7 +52,7 @@ const (
 
 // Open opens the graph that a tree describes; the tree is consumed.
 func (e *Env) Open(ctx context.Context, t *opts.Tree, flags OpenFlags) (*Ref, error) {
-	return e.open(ctx, &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags)})
+	return e.outermost(e.open(ctx, &OpenRequest{Env: e, Opts: t, Flags: flags, Perm: topPerm(flags), Shared: topShared(flags)}))
 }
 
 func topPerm(f OpenFlags) Perm {
@@ -92,7 +92,9 @@ func (e *Env) OpenTree(ctx context.Context, t *opts.Tree, name, format string, f
 	if isJSONName(name) {
 		r.Filename = ""
 	}
-	return e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) { return e.openFormat(ctx, r, name, format) })
+	return e.outermost(e.around(ctx, r, func(ctx context.Context, r *OpenRequest) (*Ref, error) {
+		return e.openFormat(ctx, r, name, format)
+	}))
 }
 
 // openFormat opens a node of a format, which is probed where it is empty.
@@ -339,7 +341,11 @@ func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, e
 		if err != nil {
 			return nil, openError(name, err)
 		}
-		return r.Env.open(ctx, r.childRequest(t, role))
+		c := r.childRequest(t, role)
+		if c.Filename == "" {
+			c.Filename = name
+		}
+		return r.Env.open(ctx, c)
 	}
 	return r.Env.open(ctx, r.childRequest(v.Tree(), role))
 }
@@ -348,7 +354,7 @@ func (r *OpenRequest) Child(ctx context.Context, key string, role Role) (*Ref, e
 func (r *OpenRequest) MustChild(ctx context.Context, key string, role Role) (*Ref, error) {
 	c, err := r.Child(ctx, key, role)
 	if err == nil && c == nil {
-		err = Errf(ErrOption, "driver '%s' needs the option '%s' (or a file name)", r.Driver.Name, key)
+		err = Errf(ErrOption, "A block device must be specified for %q", key) // QEMU's words
 	}
 	return c, err
 }

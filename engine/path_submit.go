@@ -41,7 +41,7 @@ func (p *Path) Submit(reqs []*Request) int {
 	size := p.root.st.node.Size()
 	rest := reqs
 	if l := p.lone; l != nil && len(l.batch) == 0 {
-		if rest = reqs[p.submitReads(l, reqs, size):]; len(rest) == 0 {
+		if rest = reqs[p.submitHead(l, reqs, size):]; len(rest) == 0 {
 			return len(reqs)
 		}
 	}
@@ -75,11 +75,16 @@ func (r *Request) begin(lane uint8) {
 	r.reset()
 }
 
-// submitReads is what submit does, for the reads at the head of a batch when the graph is one leaf: they go to its queue as they are,
-// without being copied. It returns how many it dealt with.
-func (p *Path) submitReads(l *leaf, reqs []*Request, size int64) int {
+// submitHead is what submit does, for the reads and nops at the head of a batch when the graph is one leaf: they go to its queue as they
+// are, without being copied. It returns how many it dealt with.
+func (p *Path) submitHead(l *leaf, reqs []*Request, size int64) int {
 	n := 0
 	for _, r := range reqs {
+		if r.Op == OpNop && l.ops[OpNop] {
+			r.begin(p.leaf.colour)
+			n++
+			continue
+		}
 		length := int64(r.Len)
 		if r.Op != OpRead || length == 0 || r.Off < 0 || r.Off > size-length ||
 			(uint64(r.Off)|uint64(r.Len))&l.mask|r.Buf.Offset()&l.memMask != 0 || r.Len > l.maxIO {

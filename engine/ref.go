@@ -555,8 +555,11 @@ func (r *Ref) AllocatedSize(ctx context.Context) (int64, error) {
 	var sum int64
 	known := false
 	if p, ok := r.st.node.(Parent); ok {
-		for _, c := range p.Children() {
-			if c.Ref == nil || c.Name == "backing" {
+		children := p.Children()
+		for i, c := range children {
+			// A file that plays two parts (a data file that was not opened) counts once.
+			again := slices.ContainsFunc(children[:i], func(o Child) bool { return o.Ref == c.Ref })
+			if c.Ref == nil || c.Name == "backing" || again {
 				continue
 			}
 			n, err := c.Ref.AllocatedSize(ctx)

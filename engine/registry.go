@@ -110,6 +110,10 @@ func (d *Driver) CreateOptions() []opts.Option { return opts.Describe(d.createOp
 type Registry struct {
 	drivers []*Driver
 	byName  map[string]*Driver
+
+	// Outermost puts a node around the root of every graph that is opened by name or by options; nil: none. It owns the reference unless
+	// there is an error.
+	Outermost func(root *Ref) (Node, error)
 }
 
 // NewRegistry makes a registry of the drivers given; the order is that of listings and of probing.

@@ -77,6 +77,18 @@ func (e *Env) around(ctx context.Context, r *OpenRequest, open func(context.Cont
 	return ref, nil
 }
 
+// outermost puts the registry's outermost node around the root of a graph that was opened.
+func (e *Env) outermost(root *Ref, err error) (*Ref, error) {
+	if err != nil || e.Registry.Outermost == nil {
+		return root, err
+	}
+	n, err := e.Registry.Outermost(root)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return newRef(n, root.flags, e.domain()), nil
+}
+
 // takeSnapshot reports whether a node gets a temporary overlay: snapshot=on, or -snapshot.
 func takeSnapshot(r *OpenRequest) (bool, error) {
 	on := r.Flags.Snapshot

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -16,11 +17,25 @@ func TestPerfFio(t *testing.T) {
 		return append([]string{us, "run"}, args...), append([]string{fio}, args...)
 	}
 	var rows []row
-	for _, depth := range []int{1, 32} {
-		a, b := sides("--name=null", "--ioengine=null", "--size=1t", "--bs=4k", "--rw=randread", "--norandommap", "--cpus_allowed=1",
-			fmt.Sprintf("--iodepth=%d", depth))
-		r := compare(t, fmt.Sprintf("null target, depth %d, full statistics", depth), a, b)
-		r.goal, r.met = "rate ≥ 3×", r.rate.Median >= 3
+	given := func(args []string) string {
+		var kept []string
+		for _, a := range args {
+			if !strings.HasPrefix(a, "--name=") && !strings.HasPrefix(a, "--filename=") {
+				kept = append(kept, a)
+			}
+		}
+		return strings.Join(kept, " ")
+	}
+	for _, c := range []struct {
+		depth int
+		extra []string
+	}{{1, nil}, {4, nil}, {32, nil}, {64, nil}, {1, []string{"--norandommap"}}} {
+		args := append([]string{
+			"--name=null", "--ioengine=null", "--size=1g", "--bs=4k", "--rw=randread", "--cpus_allowed=1", fmt.Sprintf("--iodepth=%d", c.depth),
+		}, c.extra...)
+		a, b := sides(args...)
+		r := compare(t, strings.TrimSpace(fmt.Sprintf("null target, depth %d, full statistics %s", c.depth, strings.Join(c.extra, " "))), a, b)
+		r.args, r.goal, r.met = given(args), "rate ≥ 3×", r.rate.Median >= 3
 		rows = append(rows, r)
 	}
 	file := filepath.Join(tmpfs(t), "target")
@@ -40,6 +55,7 @@ func TestPerfFio(t *testing.T) {
 				}
 				a, b := sides(args...)
 				r := compare(t, fmt.Sprintf("tmpfs, %d B random reads, depth %d, %s", bs, depth, stats), a, b)
+				r.args = given(args)
 				r.goal = "rate ≥ 1.0× (≥ 0.97), CPU ≤ 0.9×"
 				r.met = r.rate.Median >= 1 && r.rate.Low >= 0.97 && r.cpu.Median <= 0.9
 				rows = append(rows, r)
@@ -52,13 +68,16 @@ func TestPerfFio(t *testing.T) {
 		rw, bs string
 		depth  int
 	}{{"randread", "4k", 1}, {"randread", "4k", 32}, {"read", "1m", 8}} {
-		a, b := sides("--name=disk", "--filename="+disk, "--ioengine=io_uring", "--direct=1", "--rw="+c.rw, "--bs="+c.bs,
-			fmt.Sprintf("--iodepth=%d", c.depth))
+		args := []string{
+			"--name=disk", "--filename=" + disk, "--ioengine=io_uring", "--direct=1", "--rw=" + c.rw, "--bs=" + c.bs,
+			fmt.Sprintf("--iodepth=%d", c.depth),
+		}
+		a, b := sides(args...)
 		r := compare(t, fmt.Sprintf("local disk, O_DIRECT, %s %s, depth %d", c.rw, c.bs, c.depth), a, b)
-		r.goal, r.met = "rate ≥ 0.98×, CPU < 1×", r.rate.Median >= 0.98 && r.cpu.Median < 1
+		r.args, r.goal, r.met = given(args), "rate ≥ 0.98×, CPU < 1×", r.rate.Median >= 0.98 && r.cpu.Median < 1
 		rows = append(rows, r)
 	}
-	document(t, "fio", append([]string{machine(), ""}, table(rows)...))
+	document(t, "fio", append(append([]string{machine(), ""}, table(rows)...), argsOf(rows)...))
 }
 
 // tmpfs is a temporary folder in memory.

@@ -18,7 +18,7 @@ import (
 var (
 	perfFlag  = flag.Bool("perf", false, "run the comparisons and rewrite docs/performance.md")
 	pairsFlag = flag.Int("pairs", 11, "pairs of runs per comparison")
-	timeFlag  = flag.Duration("time", 2*time.Second, "measured time of each run")
+	timeFlag  = flag.Duration("time", 1500*time.Millisecond, "measured time of each run")
 )
 
 func needPerf(t *testing.T) {
@@ -114,6 +114,7 @@ func measure(t *testing.T, argv []string) Sample {
 // row is one comparison as the document shows it.
 type row struct {
 	name, goal  string
+	args        string // of both sides
 	rate, cpu   Ratio
 	ours, peers []Sample
 	met         bool
@@ -153,7 +154,10 @@ func field(ss []Sample, f func(Sample) float64) []float64 {
 	return out
 }
 
-// document replaces the part of docs/performance.md between the markers of a group.
+// titles of the sections that document makes.
+var titles = map[string]string{"fio": "blkbench run and fio", "engine": "The engine, a bare ring, and what a run takes"}
+
+// document replaces the part of docs/performance.md between the markers of a group; a group that has none yet gets its section at the end.
 func document(t *testing.T, group string, lines []string) {
 	t.Helper()
 	path := filepath.Join(root(t), "docs", "performance.md")
@@ -162,6 +166,9 @@ func document(t *testing.T, group string, lines []string) {
 		t.Fatal(err)
 	}
 	begin, end := fmt.Sprintf("<!-- %s -->\n", group), fmt.Sprintf("<!-- /%s -->\n", group)
+	if title := titles[group]; title != "" && !strings.Contains(string(old), begin) {
+		old = fmt.Appendf(old, "\n## %s\n\n`%s`\n\n%s%s", title, command(t), begin, end)
+	}
 	i := strings.Index(string(old), begin)
 	k := strings.Index(string(old), end)
 	if i < 0 || k < i {
@@ -171,6 +178,20 @@ func document(t *testing.T, group string, lines []string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// command is how to run one group again.
+func command(t *testing.T) string {
+	return fmt.Sprintf("make build && go test -timeout 30m -v ./bench/perf -run %s -args -perf", t.Name())
+}
+
+// argsOf lists what each row ran with.
+func argsOf(rows []row) []string {
+	lines := []string{"", "What both sides were given:", ""}
+	for _, r := range rows {
+		lines = append(lines, fmt.Sprintf("* %s: `%s`", r.name, r.args))
+	}
+	return lines
 }
 
 // table renders rows; verdicts name losses as such.

@@ -29,8 +29,7 @@ func createComplete(name string) (*completeFile, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
+		if path, ok := errors.AsType[*os.PathError](err); ok {
 			err = path.Err // the name of the temporary file says nothing
 		}
 		return nil, fmt.Errorf("write %s: %w", name, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/blkbench/blkbench/engine/filter/compress"
 	"github.com/blkbench/blkbench/engine/filter/copyonread"
 	"github.com/blkbench/blkbench/engine/filter/delay"
+	"github.com/blkbench/blkbench/engine/filter/log"
 	"github.com/blkbench/blkbench/engine/filter/preallocate"
 	"github.com/blkbench/blkbench/engine/filter/quorum"
 	"github.com/blkbench/blkbench/engine/filter/throttle"
@@ -21,7 +22,7 @@ import (
 
 // newRegistry is the one list of drivers.
 func newRegistry() *engine.Registry {
-	return engine.NewRegistry(
+	return recorded(engine.NewRegistry(
 		raw.Driver(),
 		qcow2.Driver(),
 		file.Driver(),
@@ -38,5 +39,6 @@ func newRegistry() *engine.Registry {
 		delay.Driver(),
 		blkverify.Driver(),
 		quorum.Driver(),
-	)
+		log.Driver(),
+	))
 }

@@ -14,6 +14,14 @@ func verbTable() []verb {
 			long: runLong, flags: runFlags, run: runRun,
 		},
 		{
+			name: "record", summary: "runs a verb and records its requests to a trace", usage: "TRACE VERB [ARGUMENT…]",
+			long: recordLong, run: runRecord,
+		},
+		{
+			name: "replay", summary: "does the requests of a trace again", usage: "TRACE TARGET [--speed=1|max|FACTOR]",
+			long: replayLong, flags: flagsOf(&replayArgs{}), run: runReplay,
+		},
+		{
 			name: "report", summary: "shows results that run or fio wrote as JSON", usage: "FILE [--html=FILE] [--format=FORMAT]",
 			flags: flagsOf(&reportArgs{}), run: runReport,
 		},
@@ -32,6 +40,10 @@ func verbTable() []verb {
 		{
 			name: "nbd", link: "qemu-nbd", summary: "serves images to NBD clients", usage: "[options] IMAGE…",
 			long: nbdLong, flags: nbdFlags, run: runNBD,
+		},
+		{
+			name: "inspect", summary: "judges an image that a stranger made", usage: "[-f FORMAT] [--output=json] IMAGE",
+			long: inspectLong, flags: inspectFlags, run: runInspect,
 		},
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},

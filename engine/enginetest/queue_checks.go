@@ -112,7 +112,7 @@ func (r *queueRun) full() {
 			taken, inFlight = taken+n, inFlight+n
 			r.ok("kick", r.q.Kick())
 		}
-		r.finish(0, total)
+		r.finish(total)
 		for i := range total {
 			r.complete(i)
 		}
@@ -139,7 +139,7 @@ func (r *queueRun) fields() {
 		}
 		for sent := 0; sent < n; {
 			sent += r.submit(sent, n)
-			r.finish(0, sent)
+			r.finish(sent)
 		}
 		for i := range n {
 			if err := r.reqs[i].Err(); err != nil && r.path {
@@ -433,7 +433,7 @@ func (r *queueRun) held() {
 		r.poll(r.done)
 	}
 	release(n - 1)
-	r.finish(0, n)
+	r.finish(n)
 }
 
 // heldClose: Close comes back after the last request, not before.
@@ -497,7 +497,7 @@ func (r *queueRun) errors() {
 		}
 		for sent := 0; sent < 3; {
 			sent += r.submit(sent, 3)
-			r.finish(0, sent)
+			r.finish(sent)
 		}
 		r.complete(0)
 		r.complete(2)
@@ -515,7 +515,7 @@ func (r *queueRun) errors() {
 		r.set(0, op, 0, r.align, 1)
 		r.state[0] = reqIdle
 		r.submit(0, 1)
-		if r.finish(0, 1); !errors.Is(r.reqs[0].Err(), engine.ErrReadOnly) {
+		if r.finish(1); !errors.Is(r.reqs[0].Err(), engine.ErrReadOnly) {
 			r.Errorf("%s through a reference for reading: %v", op, r.reqs[0].Err())
 		}
 	}

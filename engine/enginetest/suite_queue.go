@@ -278,10 +278,10 @@ func (r *queueRun) unchanged(i int) {
 	}
 }
 
-// finish polls until requests [from, to) are complete.
-func (r *queueRun) finish(from, to int) {
+// finish polls until the first n requests are complete.
+func (r *queueRun) finish(n int) {
 	r.Helper()
-	for i := from; i < to; {
+	for i := 0; i < n; {
 		if r.state[i] == reqDone {
 			i++
 			continue
@@ -299,7 +299,7 @@ func (r *queueRun) all(n int) {
 	for sent < n {
 		sent += r.submit(sent, n)
 		r.ok("kick", r.q.Kick())
-		r.finish(0, sent)
+		r.finish(sent)
 	}
 	for i := range n {
 		r.complete(i)

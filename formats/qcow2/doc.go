@@ -33,6 +33,9 @@
 // So a crash leaves clusters that are counted and not used: leaks, which check repairs. Snapshots, amending and lazy refcounts set the
 // dirty bit first where the version has one.
 //
+// An entry shows to look-ups after the generation has moved that says "not durable" (Map's NeedFlush): a write with FUA never rests on a
+// mapping that a crash would lose.
+//
 // # Differences from QEMU
 //
 //   - A cluster is reused after the change that freed it has reached the disk, not before.

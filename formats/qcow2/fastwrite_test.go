@@ -128,3 +128,45 @@ func TestFastWriteThatTurnsSlowKeepsSnapshotsOut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFreesKeepToTheirOwnGracePeriod: what is freed late waits for its own grace period, whatever older frees do meanwhile.
+func TestFreesKeepToTheirOwnGracePeriod(t *testing.T) {
+	_, ref := onDisk(t, params(1<<20), DefaultConfig(), enginetest.DiskConfig{})
+	defer ref.Close()
+	m := ref.Node().(*Image)
+	reader := m.domain.Enter() // holds all grace periods up
+	m.mu.Lock()
+	var clusters [3]int64
+	for i := range clusters {
+		c, err := m.allocContiguous(ctx, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clusters[i] = c
+	}
+	hand := func(i int) (mark int64) {
+		m.written = append(m.written, pendingFree{clusters[i], 1, freeOther})
+		m.release(1)
+		return m.drained + int64(len(m.draining))
+	}
+	first := hand(0)
+	second := hand(1)
+	m.freeDrained(ctx, first)
+	hand(2)
+	m.freeDrained(ctx, second)
+	for i, want := range []uint64{0, 0, 1} {
+		if v, err := m.refcount(ctx, clusters[i]); err != nil || v != want {
+			t.Errorf("cluster %d has %d references (%v), want %d", i, v, err, want)
+		}
+	}
+	m.mu.Unlock()
+	m.domain.Exit(reader)
+	if err := m.domain.Barrier(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, err := m.refcount(ctx, clusters[2]); err != nil || v != 0 {
+		t.Errorf("after its grace period the last has %d references (%v)", v, err)
+	}
+}

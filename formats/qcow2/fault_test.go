@@ -93,7 +93,7 @@ var faultVerbs = map[string]func(m *Image, r *engine.Ref) error{
 	"delete snapshot": func(m *Image, _ *engine.Ref) error { return m.DeleteSnapshot(ctx, "old") },
 	"apply snapshot":  func(m *Image, _ *engine.Ref) error { return m.ApplySnapshot(ctx, "old") },
 	"grow": func(_ *Image, r *engine.Ref) error {
-		return r.Resize(ctx, 8<<20, engine.ResizeOptions{Prealloc: engine.PreallocMetadata})
+		return r.Resize(ctx, 2<<20, engine.ResizeOptions{Prealloc: engine.PreallocMetadata})
 	},
 	"shrink":        func(_ *Image, r *engine.Ref) error { return r.Resize(ctx, 64<<10, resizeOff) },
 	"add bitmap":    func(m *Image, _ *engine.Ref) error { return m.AddBitmap(ctx, "b", 0, false) },

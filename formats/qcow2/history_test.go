@@ -3,7 +3,6 @@ package qcow2
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -110,6 +109,15 @@ func dataIsData(list []mapEntry) []mapEntry {
 	return list
 }
 
+// holes forgets them where space was allocated and not written: what reading, or reading ahead, has brought into the page cache counts as
+// data there, so that they move from one look to the next. QEMU allocates so for every new cluster.
+func holes(p CreateParams, list []mapEntry) []mapEntry {
+	if p.Prealloc == engine.PreallocOff || p.Prealloc == engine.PreallocMetadata {
+		return list
+	}
+	return dataIsData(list)
+}
+
 // step is one operation of a history.
 type step struct {
 	op     string
@@ -199,20 +207,6 @@ func apply(mo []byte, s step) {
 	}
 }
 
-// settleHoles lets the file system write out what it holds back: until then, where it sees holes moves from one look to the next.
-func settleHoles(t testing.TB, paths ...string) {
-	t.Helper()
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestPeerHistory replays one history through both and compares bytes and maps; over a backing file that is shorter than the image and
 // without one.
 func TestPeerHistory(t *testing.T) {
@@ -262,16 +256,15 @@ func TestPeerHistory(t *testing.T) {
 					sameBytes(t, "while open", readAll(t, r), mo)
 					closeRef(t, r)
 					qemuIO(t, theirs, cmds...)
-					settleHoles(t, ours, theirs)
 					qemuCheck(t, ours, false)
 					peer(t, "qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", ours, theirs)
 					sameExtents(t, "maps of the two images", dataIsData(qemuMap(t, ours)), dataIsData(qemuMap(t, theirs)), false)
 					r = openPath(t, ours, false)
-					sameExtents(t, "map of ours", extentMap(t, r), qemuMap(t, ours), true)
+					sameExtents(t, "map of ours", holes(p, extentMap(t, r)), holes(p, qemuMap(t, ours)), true)
 					sameBytes(t, "reopened", readAll(t, r), mo)
 					closeRef(t, r)
 					r = openPath(t, theirs, false)
-					sameExtents(t, "map of theirs", extentMap(t, r), qemuMap(t, theirs), true)
+					sameExtents(t, "map of theirs", dataIsData(extentMap(t, r)), dataIsData(qemuMap(t, theirs)), true)
 					sameBytes(t, "theirs", readAll(t, r), mo)
 					closeRef(t, r)
 				}

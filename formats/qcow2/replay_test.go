@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +13,10 @@ import (
 )
 
 // onDisk makes an image on a toy disk and opens it.
-func onDisk(t testing.TB, p CreateParams, cfg Config, q enginetest.QueueBehaviour) (*enginetest.Disk, *engine.Ref) {
+func onDisk(t testing.TB, p CreateParams, cfg Config, d enginetest.DiskConfig) (*enginetest.Disk, *engine.Ref) {
 	t.Helper()
-	disk, file := enginetest.DiskConfig{Growable: true, Discard: true, Queue: q}.Open(t)
+	d.Growable, d.Discard = true, true
+	disk, file := d.Open(t)
 	if err := Format(ctx, file, nil, p); err != nil {
 		t.Fatal(err)
 	}
@@ -60,22 +62,26 @@ func TestReplay(t *testing.T) {
 	slow := DefaultConfig()
 	slow.FastWrites = false
 	scratchDir = t.TempDir()
+	plain := enginetest.DiskConfig{}
+	blocks := enginetest.DiskConfig{FUA: true, Limits: engine.Limits{RequestAlign: 512, MemAlign: 64, MaxTransfer: 16 << 10}}
 	const size = 400<<10 + 512*3
 	for _, c := range []struct {
 		name   string
 		change func(p *CreateParams)
 		cfg    Config
 		resize int64
+		disk   enginetest.DiskConfig
 	}{
-		{"64k", func(*CreateParams) {}, DefaultConfig(), 0},
-		{"512", func(p *CreateParams) { p.ClusterSize = 512 }, small, 512},
-		{"4k", func(p *CreateParams) { p.ClusterSize = 4096 }, small, 4096},
-		{"4k slow writes", func(p *CreateParams) { p.ClusterSize = 4096 }, slow, 4096},
-		{"4k lazy", func(p *CreateParams) { p.ClusterSize, p.Lazy = 4096, true }, small, 4096},
-		{"v2 4k", func(p *CreateParams) { p.ClusterSize, p.Version = 4096, 2 }, DefaultConfig(), 0},
-		{"extended", func(p *CreateParams) { p.ClusterSize, p.ExtendedL2 = 16384, true }, small, 16384},
-		{"2M", func(p *CreateParams) { p.ClusterSize = 2 << 20 }, small, 0},
-		{"preallocated", func(p *CreateParams) { p.ClusterSize, p.Prealloc = 4096, engine.PreallocMetadata }, DefaultConfig(), 0},
+		{"64k", func(*CreateParams) {}, DefaultConfig(), 0, plain},
+		{"512", func(p *CreateParams) { p.ClusterSize = 512 }, small, 512, plain},
+		{"4k", func(p *CreateParams) { p.ClusterSize = 4096 }, small, 4096, plain},
+		{"4k slow writes", func(p *CreateParams) { p.ClusterSize = 4096 }, slow, 4096, plain},
+		{"4k lazy", func(p *CreateParams) { p.ClusterSize, p.Lazy = 4096, true }, small, 4096, plain},
+		{"v2 4k", func(p *CreateParams) { p.ClusterSize, p.Version = 4096, 2 }, DefaultConfig(), 0, plain},
+		{"extended", func(p *CreateParams) { p.ClusterSize, p.ExtendedL2 = 16384, true }, small, 16384, plain},
+		{"512k", func(p *CreateParams) { p.ClusterSize = 512 << 10 }, small, 0, plain},
+		{"preallocated", func(p *CreateParams) { p.ClusterSize, p.Prealloc = 4096, engine.PreallocMetadata }, DefaultConfig(), 0, plain},
+		{"4k over blocks", func(p *CreateParams) { p.ClusterSize = 4096 }, small, 4096, blocks},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := params(size)
@@ -90,7 +96,9 @@ func TestReplay(t *testing.T) {
 			enginetest.Replay(t, enginetest.ReplayConfig{
 				HistoryConfig: hc,
 				Build: func(t testing.TB, seed uint64) *enginetest.Graph {
-					disk, r := onDisk(t, p, c.cfg, enginetest.QueueBehaviour{Shuffle: true, Short: 0.02, Seed: seed})
+					d := c.disk
+					d.Queue = enginetest.QueueBehaviour{Shuffle: true, Short: 0.02, Seed: seed}
+					disk, r := onDisk(t, p, c.cfg, d)
 					m := r.Node().(*Image)
 					t.Cleanup(func() { r.Close() })
 					var mu sync.Mutex
@@ -101,6 +109,15 @@ func TestReplay(t *testing.T) {
 							mu.Lock()
 							defer mu.Unlock()
 							switch {
+							case seed%7 == 3 && p.Version > 2:
+								// Writes go in place no more as long as a bitmap watches them.
+								err := m.RemoveBitmap(ctx, "b")
+								if errors.Is(err, engine.ErrNotFound) {
+									err = m.AddBitmap(ctx, "b", 0, false)
+								}
+								if err != nil {
+									t.Errorf("bitmap: %v", err)
+								}
 							case live < 3 && seed%2 == 0:
 								if err := m.CreateSnapshot(ctx, engine.Snapshot{Name: "s", Icount: -1}); err != nil {
 									t.Errorf("snapshot: %v", err)
@@ -119,6 +136,9 @@ func TestReplay(t *testing.T) {
 							}
 							if err := r.Close(); err != nil {
 								return err
+							}
+							if seed%5 > 0 {
+								return nil
 							}
 							return peerCheck(disk)
 						},

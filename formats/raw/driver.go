@@ -55,6 +55,9 @@ func create(ctx context.Context, r *engine.CreateRequest, o *CreateOptions) erro
 		return engine.Errf(engine.ErrOption, "Image creation needs a size parameter")
 	}
 	size := (r.Size + 511) &^ 511
+	if !r.File.Info().Caps.Has(engine.CapGrowable) && r.File.Size() >= size && o.Preallocation == string(engine.PreallocOff) {
+		return nil // a device or an export may be larger
+	}
 	return r.File.Resize(ctx, size, engine.ResizeOptions{Prealloc: engine.Prealloc(o.Preallocation)})
 }
 

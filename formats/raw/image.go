@@ -29,11 +29,11 @@ func New(file *engine.Ref, c Config) (*Image, error) {
 	case c.Offset < 0:
 		return nil, engine.Errf(engine.ErrOption, "offset %d is negative", c.Offset)
 	case c.Offset > total:
-		return nil, engine.Errf(engine.ErrOption, "offset (%d) cannot be greater than size of the containing file (%d)", c.Offset, total)
+		return nil, engine.Errf(engine.ErrOption, "Offset (%d) cannot be greater than size of the containing file (%d)", c.Offset, sectors(total))
 	case c.Size >= 0 && c.Size > total-c.Offset:
 		return nil, engine.Errf(engine.ErrOption,
-			"the sum of offset (%d) and size (%d) has to be smaller or equal to the actual size of the containing file (%d)",
-			c.Offset, c.Size, total)
+			"The sum of offset (%d) and size (%d) has to be smaller or equal to the actual size of the containing file (%d)",
+			c.Offset, c.Size, sectors(total))
 	}
 	m := &Image{file: file, offset: c.Offset, size: c.Size}
 	below := file.Info()
@@ -50,6 +50,9 @@ func New(file *engine.Ref, c Config) (*Image, error) {
 	}
 	return m, nil
 }
+
+// sectors is a size as QEMU's messages have it: whole sectors.
+func sectors(n int64) int64 { return (n + 511) &^ 511 }
 
 // Info is the child's but for the name.
 func (m *Image) Info() engine.Info { return m.info }

@@ -21,7 +21,7 @@ type Options struct {
 type CreateOptions struct {
 	Preallocation  engine.Prealloc `opt:"preallocation" default:"off" enum:"off,falloc,full" help:"provide the space now"`
 	NoCOW          bool            `opt:"nocow" help:"no copy on write, for new files on Btrfs"`
-	ExtentSizeHint uint64          `opt:"extent_size_hint" kind:"size" help:"allocate in units of this size, where the file system takes hints"`
+	ExtentSizeHint uint64          `opt:"extent_size_hint" kind:"size" default:"1M" help:"allocate in units of this size, where the file system takes hints; 0 for no hint"`
 }
 
 // Driver is the registry's entry.

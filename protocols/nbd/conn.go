@@ -34,6 +34,7 @@ type conn struct {
 	wmu  sync.Mutex // the stream of requests
 	head [wire.ExtendedSize]byte
 	vec  [2][]byte
+	bufs net.Buffers // of vec; here since it would escape
 
 	mu    sync.Mutex
 	calls []*call
@@ -80,7 +81,7 @@ func (c *conn) do(ctx context.Context, cl *call) error {
 	}
 	cookie, err := c.enter(cl)
 	if err != nil {
-		return &lost{err}
+		return &lost{err, true}
 	}
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() { c.abandon(cl, cookie, ctx.Err()) })
@@ -124,8 +125,8 @@ func (c *conn) send(cl *call, cookie uint64) error {
 	var err error
 	if cl.cmd == wire.CmdWrite {
 		c.vec = [2][]byte{c.head[:n], cl.buf}
-		v := net.Buffers(c.vec[:])
-		_, err = v.WriteTo(c.nc)
+		c.bufs = c.vec[:]
+		_, err = c.bufs.WriteTo(c.nc)
 		c.vec = [2][]byte{}
 	} else {
 		_, err = c.nc.Write(c.head[:n])
@@ -200,7 +201,7 @@ func (c *conn) read() {
 		if cl != nil {
 			c.calls[slot] = nil
 			c.busy--
-			cl.finish(&lost{c.err})
+			cl.finish(&lost{cause: c.err})
 		}
 	}
 }
@@ -270,17 +271,17 @@ func (c *conn) take(cl *call, rep *wire.Reply) error {
 	}
 	switch rep.Type {
 	case wire.ChunkOffsetData:
-		var b [wire.OffsetDataSize]byte
-		if _, err := io.ReadFull(c.r, b[:]); err != nil {
+		b, err := c.next(wire.OffsetDataSize)
+		if err != nil {
 			return err
 		}
-		return c.payload(cl, wire.ParseOffsetData(b[:]), rep.Len-wire.OffsetDataSize)
+		return c.payload(cl, wire.ParseOffsetData(b), rep.Len-wire.OffsetDataSize)
 	case wire.ChunkOffsetHole:
-		var b [wire.OffsetHoleSize]byte
-		if _, err := io.ReadFull(c.r, b[:]); err != nil {
+		b, err := c.next(wire.OffsetHoleSize)
+		if err != nil {
 			return err
 		}
-		off, n, err := wire.ParseOffsetHole(b[:])
+		off, n, err := wire.ParseOffsetHole(b)
 		if err != nil {
 			return broken("%w", err)
 		}
@@ -306,6 +307,16 @@ func (c *conn) take(cl *call, rep *wire.Reply) error {
 		return nil
 	}
 	return cl.takeStatus(rep.Type, b, c.s.contextID)
+}
+
+// next are the n bytes that come next, until something else is read.
+func (c *conn) next(n int) ([]byte, error) {
+	b, err := c.r.Peek(n)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.r.Discard(n)
+	return b, err
 }
 
 func (c *conn) takeSimple(cl *call, rep *wire.Reply) error {

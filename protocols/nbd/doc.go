@@ -20,9 +20,10 @@
 //
 // A connection that is lost takes with it what was in flight on it: nobody knows what of it was done. With reconnect-delay=0 those requests
 // fail, once. Otherwise they wait for up to that many seconds for another connection and are sent on it, once: a request that loses two
-// connections fails. Requests that come later open a new connection, or fail with the reason why there is none. The export that is
+// connections fails; so does one that is answered with what breaks the protocol. Requests that come later open a new connection, or fail with the reason why there is none. The export that is
 // found again must be the one that was lost: size, flags and block sizes are compared. When writes had been acknowledged and not
-// flushed, a warning says so, since a server that went down with them is not to be told from one that did not.
+// flushed, a warning says so, since a server that went down with them is not to be told from one that did not. One thing no client can rule out: a
+// server that does a request of the lost connection after it has answered the same one on the next.
 //
 // # Differences from QEMU
 //

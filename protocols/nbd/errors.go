@@ -20,8 +20,12 @@ func broken(format string, args ...any) error {
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// lost is how requests end that were in flight when their connection was: nobody knows whether they were done.
-type lost struct{ cause error }
+// lost is how requests end that were in flight when their connection was: nobody knows whether they were done, but for those that were
+// never sent.
+type lost struct {
+	cause  error
+	unsent bool
+}
 
 func (e *lost) Error() string { return "connection lost: " + e.cause.Error() }
 func (e *lost) Unwrap() error { return e.cause }

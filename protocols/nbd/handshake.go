@@ -32,6 +32,7 @@ type handshake struct {
 	tls     *tls.Config
 	s       session
 	buf     []byte
+	each    func(Listed) // set: the exports are listed, and none is opened
 }
 
 // negotiate brings a fresh connection to transmission; it closes what it was given when it fails. The connection that it returns may be
@@ -95,7 +96,9 @@ func (h *handshake) run() error {
 		if h.tls != nil {
 			return engine.Errf(engine.ErrUnsupported, "the server has no TLS: it is newstyle, not fixed newstyle")
 		}
-		h.s.style = "newstyle"
+		if h.s.style = "newstyle"; h.each != nil {
+			return nil
+		}
 		return h.exportName(flags)
 	}
 	h.s.style = fixedNewstyle
@@ -118,6 +121,24 @@ func (h *handshake) oldstyle(g wire.Greeting) error {
 
 // fixed negotiates by options: TLS first, since what is said before it is in the open.
 func (h *handshake) fixed(flags wire.HandshakeFlags) error {
+	if err := h.prepare(); err != nil {
+		return err
+	}
+	if h.each != nil {
+		return h.listAll()
+	}
+	if err := h.setContext(); err != nil {
+		return err
+	}
+	known, err := h.goOn(wire.OptGo)
+	if err != nil || known {
+		return err
+	}
+	return h.exportName(flags)
+}
+
+// prepare agrees on what does not depend on the export.
+func (h *handshake) prepare() error {
 	if h.tls != nil {
 		if err := h.startTLS(); err != nil {
 			return err
@@ -136,14 +157,7 @@ func (h *handshake) fixed(flags wire.HandshakeFlags) error {
 			break
 		}
 	}
-	if err := h.setContext(); err != nil {
-		return err
-	}
-	known, err := h.goOn()
-	if err != nil || known {
-		return err
-	}
-	return h.exportName(flags)
+	return nil
 }
 
 // agree asks for an option without data; false where the server does not have it.
@@ -228,12 +242,12 @@ func (h *handshake) setContext() error {
 	return nil
 }
 
-// goOn opens the export; false where the server is too old for that. proto.md "Option types", NBD_OPT_GO
-func (h *handshake) goOn() (bool, error) {
+// goOn opens the export, or asks about it by INFO; false where the server is too old for that. proto.md "Option types", NBD_OPT_GO
+func (h *handshake) goOn(opt wire.Option) (bool, error) {
 	have := false
-	refused, err := h.ask(wire.OptGo, wire.AppendInfoRequest(nil, h.export, wire.InfoBlockSize, wire.InfoDescription), func(r wire.OptionReply, b []byte) error {
+	refused, err := h.ask(opt, wire.AppendInfoRequest(nil, h.export, wire.InfoBlockSize, wire.InfoDescription), func(r wire.OptionReply, b []byte) error {
 		if r.Type != wire.RepInfo {
-			return broken("%v to GO", r.Type)
+			return broken("%v to %v", r.Type, opt)
 		}
 		it, err := wire.ParseInfo(b)
 		if err != nil {
@@ -258,7 +272,7 @@ func (h *handshake) goOn() (bool, error) {
 	case refused != nil:
 		return false, h.explain(refused)
 	case !have:
-		return false, broken("GO without the size of the export")
+		return false, broken("%v without the size of the export", opt)
 	}
 	return true, nil
 }
@@ -320,35 +334,19 @@ func (h *handshake) explain(r *refusal) error {
 // others lists the exports that there are, for the message.
 func (h *handshake) others() string {
 	const most = 20
-	names, err := h.list()
+	all, err := h.list()
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
+	}
+	slices.Sort(names)
 	switch {
-	case err != nil || names == nil:
+	case err != nil || len(names) == 0:
 		return ""
 	case len(names) > most:
 		return fmt.Sprintf("; it has '%s' and %d more", strings.Join(names[:most], "', '"), len(names)-most)
 	}
 	return fmt.Sprintf("; it has '%s'", strings.Join(names, "', '"))
-}
-
-// list asks for the names of all exports. proto.md "Option types", NBD_OPT_LIST
-func (h *handshake) list() ([]string, error) {
-	var names []string
-	refused, err := h.ask(wire.OptList, nil, func(r wire.OptionReply, b []byte) error {
-		if r.Type != wire.RepServer {
-			return broken("%v to LIST", r.Type)
-		}
-		e, err := wire.ParseServerEntry(b)
-		if err != nil {
-			return h.malformed(err)
-		}
-		names = append(names, string(e.Name))
-		return nil
-	})
-	if err == nil && refused != nil {
-		err = refused
-	}
-	slices.Sort(names)
-	return names, err
 }
 
 // ask sends an option and hands every reply but the last to each. A refusal is no error of the conversation.

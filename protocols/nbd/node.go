@@ -167,8 +167,12 @@ func (n *Node) Resize(ctx context.Context, size int64, o engine.ResizeOptions) e
 	switch {
 	case size == n.Size():
 		return nil
+	case !n.first.can(wire.SendResize) && o.Exact:
+		return engine.Errf(engine.ErrUnsupported, "Cannot resize NBD nodes") // QEMU's words, the next ones too
+	case !n.first.can(wire.SendResize) && size > n.Size():
+		return engine.Errf(engine.ErrUnsupported, "Cannot grow NBD nodes")
 	case !n.first.can(wire.SendResize):
-		return engine.Errf(engine.ErrUnsupported, "the server does not resize exports")
+		return nil
 	case o.Prealloc != "" && o.Prealloc != engine.PreallocOff:
 		return engine.Errf(engine.ErrUnsupported, "preallocation=%s: an NBD server has no such thing", o.Prealloc)
 	case size%int64(n.first.align()) != 0:

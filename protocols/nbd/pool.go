@@ -12,9 +12,13 @@ import (
 // crowd is how many calls a connection has before another one is opened, where there may be several.
 const crowd = 2
 
+// triesMax is how many connections a call may find dead before it was sent on one.
+const triesMax = 16
+
 // do sends a call on one of the connections. A call that loses its connection is sent once more, on another one, if there is time for that.
 func (n *Node) do(ctx context.Context, cl *call) error {
-	for replayed := false; ; replayed = true {
+	replayed := false
+	for tries := 1; ; tries++ {
 		c, err := n.pick(ctx)
 		if err != nil {
 			return err
@@ -25,10 +29,14 @@ func (n *Node) do(ctx context.Context, cl *call) error {
 			return err
 		}
 		n.drop(c)
+		if l.unsent && tries < triesMax {
+			continue
+		}
 		if n.delay == 0 || replayed || errors.Is(l, errBroken) {
 			return engine.Errf(engine.ErrIO, "%w", l)
 		}
 		cl.again()
+		replayed = true
 	}
 }
 

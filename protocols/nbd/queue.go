@@ -40,10 +40,13 @@ type slot struct {
 	req      *engine.Request
 	gen      uint32 // the upper half of the cookie
 	replayed bool   // has lost a connection already
-	batch    uint64 // number of the batch that it is sent with; all ones: of none yet
+	batch    uint64 // number of the batch that it is sent with, or noBatch
 	over     bool   // the reply came while the kernel may still be at the buffer
 	err      error  // what it said
 }
+
+// noBatch is of requests that wait for a connection.
+const noBatch = ^uint64(0)
 
 // ringQueue is the polled plane over one connection: one send and one receive of the poller's ring, at most, are in flight.
 //
@@ -63,6 +66,7 @@ type ringQueue struct {
 	arenas []uint64 // base address by arena number, 0: not one of ours
 	mem    *dma.Arena
 
+	parked   bool // some slots are to be put into a batch
 	prepared bool // entries that the kernel was not shown
 	vain     int  // spurious results in a row
 	err      error
@@ -162,7 +166,7 @@ func (q *ringQueue) submit(r *engine.Request) {
 	i := q.free[top]
 	q.free = q.free[:top]
 	s := &q.slots[i]
-	s.req, s.replayed, s.batch, s.over = r, false, ^uint64(0), false
+	s.req, s.replayed, s.batch, s.over = r, false, noBatch, false
 	off, n := uint64(r.Off), uint64(r.Len)
 	if cmd == wire.CmdFlush {
 		off, n = 0, 0
@@ -254,6 +258,9 @@ func (q *ringQueue) pump() {
 	}
 	if !q.out.sending && q.out.filled() {
 		q.send()
+		if q.parked {
+			q.restage()
+		}
 	}
 	if !q.in.receiving && q.inFlight() != 0 {
 		q.receive()

@@ -76,7 +76,7 @@ func (q *ringQueue) lose(err error) {
 	if l.state != linkUp {
 		return
 	}
-	l.state, l.cause = linkEnding, &lost{err}
+	l.state, l.cause = linkEnding, &lost{cause: err}
 	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 }
 
@@ -107,13 +107,24 @@ func (q *ringQueue) mend() {
 	}
 	q.adopt(a.fd)
 	q.node.warnUnflushed()
+	q.restage()
+}
+
+// restage puts what waited for a connection into the batch, as far as there is room.
+func (q *ringQueue) restage() {
+	q.parked = false
 	for i := range q.slots {
-		if q.slots[i].req != nil {
-			s := &q.slots[i]
-			s.begin(s.cmd, s.off, s.n)
-			_, flags, _ := q.command(s.req)
-			q.stage(uint32(i), flags)
+		s := &q.slots[i]
+		if s.req == nil || s.batch != noBatch {
+			continue
 		}
+		if !q.out.room() {
+			q.parked = true
+			return
+		}
+		s.begin(s.cmd, s.off, s.n)
+		_, flags, _ := q.command(s.req)
+		q.stage(uint32(i), flags)
 	}
 }
 
@@ -130,11 +141,11 @@ func (q *ringQueue) bury() {
 			continue
 		}
 		sent := s.batch < q.out.number // its batch was begun
-		if q.node.delay == 0 || errors.Is(l.cause, errBroken) || (sent && s.replayed) {
+		if sent && (q.node.delay == 0 || s.replayed || errors.Is(l.cause, errBroken)) {
 			q.complete(uint32(i), engine.Errf(engine.ErrIO, "%w", l.cause))
 			continue
 		}
-		s.replayed = s.replayed || sent
+		s.replayed, s.batch = s.replayed || sent, noBatch
 		waiting = true
 	}
 	if waiting {

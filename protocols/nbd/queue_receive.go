@@ -70,7 +70,7 @@ func (q *ringQueue) receive() {
 	if in.large {
 		room = min(room, peekSize)
 	}
-	if in.payload >= directSize {
+	if in.payload != 0 && (in.large || in.payload >= directSize) {
 		in.direct = in.payload
 		in.iov[0] = uring.Iovec{Base: q.address(q.slots[in.slot].req) + uint64(in.at), Len: uint64(in.payload)}
 		in.iov[1] = uring.Iovec{Base: in.addr + uint64(in.to), Len: room}

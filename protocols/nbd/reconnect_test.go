@@ -99,6 +99,46 @@ func TestReplay(t *testing.T) {
 	})
 }
 
+// TestReplayOfMany is TestReplay with more requests than one message takes.
+func TestReplayOfMany(t *testing.T) {
+	const many = 1200
+	f := &fake{kind: wire.Structured, size: many * 512}
+	first := make(chan struct{})
+	f.serve = func(c *fakeConn, i int) {
+		for seen := 0; ; {
+			r, payload, err := c.request()
+			if err != nil || r.Type == wire.CmdDisc {
+				return
+			}
+			if r.Type == wire.CmdWrite && i == 1 {
+				if seen++; seen == 700 { // fewer than what is submitted, and some of it not sent yet
+					close(first)
+					return
+				}
+				continue
+			}
+			c.answer(r, payload)
+		}
+	}
+	f.start(t)
+	ref := connect(t, "driver=nbd,path="+f.sock+",reconnect-delay=60")
+	offs := make([]int64, many)
+	for i := range offs {
+		offs[i] = int64(i) * 512
+	}
+	for i, err := range runPolled(t, ref, engine.OpWrite, 512, offs...) {
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	<-first
+	for off, conns := range f.perOffset() {
+		if conns[1] > 1 || conns[2] != 1 {
+			t.Fatalf("WRITE at %#x: %v", off, conns)
+		}
+	}
+}
+
 // TestFailedOnce: without reconnect-delay what was in flight fails, and is not sent again; what comes later has a new connection.
 func TestFailedOnce(t *testing.T) {
 	eachPlane(t, func(t *testing.T, p plane, options string) {

@@ -9,8 +9,8 @@ import (
 	"github.com/blkbench/blkbench/protocols/nbd/wire"
 )
 
-// server is one that the suites run over.
-type server struct {
+// peer is a server that the suites run over.
+type peer struct {
 	name   string
 	start  func(t testing.TB, size int64) string // a URI
 	unit   int64                                 // sizes are multiples of it
@@ -20,12 +20,17 @@ type server struct {
 }
 
 // Of memory, nbdkit tells zeroes from data by the part of a page that is asked about: its extents differ with the range, but for this allocator.
-var servers = []server{
+var servers = []peer{
 	{"memory", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "memory", "allocator=malloc", fmt.Sprint(size)), "")
 	}, 1, false, false, 0},
 	{"simple replies", func(t testing.TB, size int64) string {
 		return uri(nbdkit(t, "--no-sr", "memory", "allocator=malloc", fmt.Sprint(size)), "")
+	}, 1, true, false, 0},
+	{"tcp", func(t testing.TB, size int64) string {
+		port := freePort(t)
+		nbdkitArgs(t, scratch(t), "-i", "127.0.0.1", "-p", fmt.Sprint(port), "memory", "allocator=malloc", fmt.Sprint(size))
+		return fmt.Sprintf("nbd://127.0.0.1:%d/", port)
 	}, 1, true, false, 0},
 	{"file", func(t testing.TB, size int64) string {
 		name := scratch(t) + "/disk"
@@ -45,6 +50,8 @@ var servers = []server{
 	{"pieces out of order", func(t testing.TB, size int64) string {
 		return (&fake{kind: wire.Structured, size: uint64(size)}).start(t)
 	}, 1, true, true, 1},
+	{"our own, memory", ourMemory, 1, true, true, 0},
+	{"our own, file", ourFile, 1, true, true, 0},
 	{"qemu-nbd", func(t testing.TB, size int64) string {
 		name := scratch(t) + "/disk"
 		file(t, name, size)
@@ -55,7 +62,7 @@ var servers = []server{
 	}, 512, true, false, 0},
 }
 
-func each(t *testing.T, run func(t *testing.T, s server)) {
+func each(t *testing.T, run func(t *testing.T, s peer)) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
 			if s.slow && testing.Short() {
@@ -78,7 +85,7 @@ func again(write bool) func(testing.TB, *engine.Ref) *engine.Ref {
 }
 
 func TestNode(t *testing.T) {
-	each(t, func(t *testing.T, s server) {
+	each(t, func(t *testing.T, s peer) {
 		cfg := enginetest.NodeConfig{
 			Open:   func(t testing.TB, size int64) *engine.Ref { t.Helper(); return mustOpen(t, s.start(t, size), true) },
 			Reopen: again(true), ReadOnly: again(false), Size: 512 << 10, SizeUnit: s.unit, Writable: true, ResizeUnit: s.resize,
@@ -91,7 +98,7 @@ func TestNode(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	each(t, func(t *testing.T, s server) {
+	each(t, func(t *testing.T, s peer) {
 		cfg := enginetest.QueueConfig{
 			Open: func(t testing.TB, size int64) *engine.Ref { t.Helper(); return mustOpen(t, s.start(t, size), true) },
 			Size: 512 << 10, Allocates: s.alloc,
@@ -106,6 +113,9 @@ func TestQueue(t *testing.T) {
 // TestQueueHeld: the same over a server that answers when it is told to.
 func TestQueueHeld(t *testing.T) {
 	for _, multi := range []bool{true, false} {
+		if testing.Short() && !multi {
+			continue
+		}
 		t.Run(fmt.Sprintf("multi=%v", multi), func(t *testing.T) {
 			open := func(t testing.TB, size int64, held chan struct{}) *engine.Ref {
 				t.Helper()

@@ -243,7 +243,7 @@ func TestBitmapDoesWhatThePeerDoes(t *testing.T) {
 
 func TestMeasureSaysWhatThePeerSays(t *testing.T) {
 	p := prepare(t, "create -q -f qcow2 a.q 1M", "create -q -f raw a.raw 1M", "qemu-io -c 'write 0 200k' a.q", "snapshot -c s1 a.q",
-		"create -q -f qcow2 -b a.q -F qcow2 o.q 2M", "bitmap --add a.q b0", "qemu-io -c 'write 256k 64k' -c 'write -z 320k 64k' o.q")
+		"create -q -f qcow2 -b a.q -F qcow2 o.q 2M", "bitmap --add a.q b0", "qemu-io -c 'write 300k 1k' -c 'write -z 320k 64k' o.q")
 	p.ours = p.theirs
 	for _, line := range measureLines {
 		p.same(t, line)

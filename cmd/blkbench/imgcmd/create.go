@@ -115,7 +115,12 @@ func (c *call) create(ctx context.Context, n *NewImage) error {
 	if err != nil {
 		return err
 	}
-	return n.explain(c.eng.Create(ctx, n.Format, target, n.Name, n.Size, tree, engine.OpenFlags{Write: true, NoBacking: true}), known)
+	err = c.eng.Create(ctx, n.Format, target, n.Name, n.Size, tree, engine.OpenFlags{Write: true, NoBacking: true})
+	if e, ok := errors.AsType[*engine.Error](err); ok && e.Op == "open" && !protocol.CanCreate() {
+		//nolint:staticcheck // QEMU's words
+		return fmt.Errorf("Protocol driver '%s' does not support image creation, and opening the image failed: %s", protocol.Name, openReason(err))
+	}
+	return n.explain(err, known)
 }
 
 // target finds the protocol that a new image is made by.

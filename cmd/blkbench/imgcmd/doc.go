@@ -9,5 +9,5 @@
 //     reading: what writes to an image wants -f. Through the link both are as in QEMU.
 //   - --references is an option of every verb that opens images, through the link too. It is never abbreviated, nor does it make
 //     abbreviations of other options ambiguous.
-//   - A key that is given twice to -o is an error only within one -o; a later -o overrides an earlier one.
+//   - --allow-destroy=DEVICE is wanted under our own name before a block device is written to; through the link naming it will do.
 package imgcmd

@@ -47,6 +47,8 @@ func openReason(err error) string {
 		return fmt.Sprintf("%v\nIs another process using the image [%s]?", fact.Cause, node)
 	case hasErrno && errno == unix.EISDIR:
 		return fmt.Sprintf("'file' driver requires '%s' to be a regular file", node)
+	case hasErrno && connectTarget(node) != "":
+		return fmt.Sprintf("Failed to connect to '%s': %s", connectTarget(node), strerror(errno))
 	case hasErrno && (errors.Is(kind, engine.ErrNotFound) || errors.Is(kind, engine.ErrPermission) || node != ""):
 		return fmt.Sprintf("Could not open '%s': %s", node, strerror(errno))
 	}
@@ -55,6 +57,26 @@ func openReason(err error) string {
 		text = capital(text)
 	}
 	return text
+}
+
+// connectTarget is the address in the name of a network target; empty where there is none.
+func connectTarget(node string) string {
+	if !opts.HasProtocol(node) {
+		return ""
+	}
+	t, err := opts.ParseName(node)
+	if err != nil {
+		return ""
+	}
+	if path, ok := t.String("server.path"); ok {
+		return path
+	}
+	host, ok := t.String("server.host")
+	port, _ := t.String("server.port")
+	if !ok {
+		return ""
+	}
+	return host + ":" + port
 }
 
 // hintOf is what the registry adds to the name of a driver that is not there.
@@ -111,8 +133,12 @@ func optionReason(e *opts.Error) string {
 	switch {
 	case errors.Is(e.Kind, opts.ErrUnknown) && strings.HasPrefix(e.Msg, "unknown protocol"):
 		return fmt.Sprintf("Unknown protocol '%s'", e.Value)
-	case errors.Is(e.Kind, opts.ErrUnknown) && e.Key != "":
-		return fmt.Sprintf("Block driver does not support the option '%s'", e.Key)
+	case errors.Is(e.Kind, opts.ErrValue) && e.Want == "on or off":
+		return fmt.Sprintf("Parameter '%s' expects 'on' or 'off'", e.Key)
+	case errors.Is(e.Kind, opts.ErrValue) && strings.HasPrefix(e.Want, "a size"):
+		return fmt.Sprintf("Parameter '%s' expects a non-negative number below 2^64\n%s", e.Key, strings.TrimSuffix(sizeHint, "\n"))
+	case errors.Is(e.Kind, opts.ErrMissing) && strings.HasSuffix(e.Key, "filename"), strings.HasPrefix(e.Msg, "empty name"):
+		return "The 'file' block driver requires a file name"
 	}
 	return e.Error()
 }

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/blkbench/blkbench/engine"
-	"github.com/blkbench/blkbench/engine/opts"
 )
 
 type infoOptions struct {
@@ -112,10 +109,25 @@ type imageInfo struct {
 	backing, backingFormat string
 	fullBacking            string
 	snapshots              []engine.Snapshot
+	noDirty                bool // nobody below can tell whether it was closed properly
+}
+
+// leafDriver is the protocol at the bottom.
+func leafDriver(ref *engine.Ref) string {
+	for {
+		p, ok := ref.Node().(engine.Parent)
+		if !ok || len(p.Children()) == 0 || p.Children()[0].Ref == nil {
+			return ref.Info().Driver
+		}
+		ref = p.Children()[0].Ref
+	}
 }
 
 func describe(ctx context.Context, img *Image, ref *engine.Ref) (*imageInfo, error) {
-	i := &imageInfo{name: shownName(img), format: ref.Info().Driver, size: virtualSize(ref), allocated: allocatedSize(ctx, ref)}
+	leaf := leafDriver(ref)
+	i := &imageInfo{name: shownName(img, ref), format: ref.Info().Driver, size: virtualSize(ref), allocated: allocatedSize(ctx, ref)}
+	_, i.noDirty = ref.Node().(engine.Describer)
+	i.noDirty = !i.noDirty && leaf != "file" && leaf != "host_device"
 	if d, ok := ref.Node().(engine.Describer); ok {
 		i.about = d.Describe()
 	}
@@ -141,7 +153,7 @@ func describe(ctx context.Context, img *Image, ref *engine.Ref) (*imageInfo, err
 }
 
 // shownName is the file that a name means, where it means one and no more; else the name itself.
-func shownName(img *Image) string {
+func shownName(img *Image, ref *engine.Ref) string {
 	t, err := parseTarget(img.Name, img.ImageOpts)
 	if err != nil {
 		return img.Name
@@ -152,7 +164,7 @@ func shownName(img *Image) string {
 	if name := baseName("", t); name != "" && (!t.SchemeDriver() || t.Driver() == "file") {
 		return name
 	}
-	return opts.RedactName(img.Name)
+	return ref.Info().Filename
 }
 
 // virtualSize is the size that QEMU sees: whole sectors of 512 bytes.
@@ -160,39 +172,18 @@ func virtualSize(ref *engine.Ref) int64 { return (ref.Size() + 511) &^ 511 }
 
 // allocatedSize returns the bytes of storage that an image takes, without its backing files; -1 when unknown.
 func allocatedSize(ctx context.Context, ref *engine.Ref) int64 {
-	if a, ok := ref.Node().(interface {
-		AllocatedSize(ctx context.Context) (int64, error)
-	}); ok {
-		if n, err := a.AllocatedSize(ctx); err == nil {
-			return n
-		}
+	n, err := ref.AllocatedSize(ctx)
+	if err != nil {
+		return -1
 	}
-	p, ok := ref.Node().(engine.Parent)
-	if !ok {
-		var st unix.Stat_t
-		if d := ref.Info().Driver; (d != "file" && d != "host_device") || unix.Stat(ref.Info().Filename, &st) != nil {
-			return -1
-		}
-		return st.Blocks * 512
-	}
-	var sum int64
-	var counted []*engine.Ref
-	for _, child := range p.Children() {
-		if child.Name == "backing" || child.Ref == nil || slices.Contains(counted, child.Ref) {
-			continue
-		}
-		counted = append(counted, child.Ref)
-		n := allocatedSize(ctx, child.Ref)
-		if n < 0 {
-			return -1
-		}
-		sum += n
-	}
-	return sum
+	return n
 }
 
 func (i *imageInfo) json() any {
-	o := object{"virtual-size": i.size, "filename": i.name, "format": i.format, "dirty-flag": i.about.Dirty}
+	o := object{"virtual-size": i.size, "filename": i.name, "format": i.format}
+	if !i.noDirty {
+		o["dirty-flag"] = i.about.Dirty
+	}
 	if i.allocated >= 0 {
 		o["actual-size"] = i.allocated
 	}

@@ -36,3 +36,21 @@ func TestInfoSaysWhatThePeerSays(t *testing.T) {
 		}
 	}
 }
+
+func TestWrongNodeOptionsSayWhatThePeerSays(t *testing.T) {
+	p := prepare(t, "create -q -f qcow2 o.q 1M")
+	p.ours = p.theirs
+	for _, line := range []string{
+		"info --image-opts driver=qcow2,file.filename=o.q,x=y", "info --image-opts driver=qcow2,file.filename=o.q,file.x=y", "info --image-opts driver=qcow2",
+		"info --image-opts file.filename=o.q", "info --image-opts driver=raw,offset=1M,file.filename=o.q",
+		"info --image-opts driver=foo,file.filename=o.q",
+		"info --image-opts driver=qcow2,file.driver=foo,file.filename=o.q", "info --image-opts driver=qcow2,file.driver=file",
+		"info --image-opts driver=file,filename=o.q", "info --image-opts driver=qcow2,file.filename=nonex",
+		"info --image-opts driver=qcow2,file.filename=o.q,lazy-refcounts=foo", "info --image-opts driver=qcow2,file.filename=o.q,cache-size=foo",
+		"info --image-opts driver=qcow2,file.filename=o.q,read-only=on", "resize --image-opts driver=qcow2,file.filename=o.q,read-only=on 2M",
+		"info 'json:{\"driver\":\"qcow2\"}'", "info 'json:{\"file\":{\"driver\":\"file\",\"filename\":\"o.q\"}}'", "info ''",
+		"check -T none o.q", "check -T directsync o.q", "check -T unsafe o.q", "check -T '' o.q", "info o.q/x",
+	} {
+		p.same(t, line)
+	}
+}

@@ -1,6 +1,7 @@
 package imgcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,12 +43,48 @@ func open(ctx context.Context, e *engine.Env, img *Image) (*engine.Ref, error) {
 	if img.Flags.Write && img.Probe {
 		e.AllowDestroy = append(e.AllowDestroy, name) // who names a device to qemu-img has consented
 	}
+	format := img.Format
+	if d := t.Driver(); format == "" && !t.SchemeDriver() && namesProtocol(e, d) {
+		format = d // driver=nbd means the export, not the image in it
+	}
+	owners := t.Clone() // opening consumes t
 	flags := img.Flags
 	flags.ShareWrites = img.Probe
-	return e.OpenTree(ctx, t, name, img.Format, flags)
+	ref, err := e.OpenTree(ctx, t, name, format, flags)
+	if err != nil {
+		return nil, unknownOption(e, owners, img.Format, err)
+	}
+	if img.Flags.Write && !img.Flags.AutoReadOnly && !ref.Writable() {
+		return nil, errors.Join(errReadOnlyNode, ref.Close())
+	}
+	return ref, nil
 }
 
 var errProbedWrite = errors.New("the format is probed only for reading: to write, name it by -f (raw, qcow2, …)")
+
+var errReadOnlyNode = errors.New("Block node is read-only") //nolint:revive,staticcheck // QEMU's words
+
+// unknownOption says of which driver an option is not, where that was the trouble.
+func unknownOption(e *engine.Env, t *opts.Tree, format string, err error) error {
+	o, ok := errors.AsType[*opts.Error](err)
+	if !ok || !errors.Is(o.Kind, opts.ErrUnknown) || o.Key == "" {
+		return err
+	}
+	node, key, driver := t, o.Key, ""
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		if sub, ok := t.Sub(key[:i]); ok {
+			node, key = sub, key[i+1:]
+		}
+	}
+	if driver = node.Driver(); driver == "" && node == t {
+		driver = format
+	}
+	driver = cmp.Or(driver, "file")
+	if namesProtocol(e, driver) {
+		return fmt.Errorf("Block protocol '%s' doesn't support the option '%s'", driver, key) //nolint:staticcheck // QEMU's words
+	}
+	return fmt.Errorf("Block format '%s' does not support the option '%s'", driver, key) //nolint:staticcheck // QEMU's words
+}
 
 // parseTarget makes a tree of a name.
 func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
@@ -64,14 +101,12 @@ func parseTarget(name string, imageOpts bool) (*opts.Tree, error) {
 	return t, err
 }
 
-// namesFormat reports whether a tree says what the format is.
-func namesFormat(e *engine.Env, t *opts.Tree) bool {
-	name, ok := t.String("driver")
-	if !ok {
-		return false
-	}
+// namesFormat reports whether a tree says what the format is, which a file name does not.
+func namesFormat(_ *engine.Env, t *opts.Tree) bool { return t.Driver() != "" && !t.SchemeDriver() }
+
+func namesProtocol(e *engine.Env, name string) bool {
 	d, err := e.Registry.Lookup(name)
-	return err != nil || d.Kind != engine.KindProtocol
+	return err == nil && d.Kind == engine.KindProtocol
 }
 
 // baseName is the file name that references inside the image are relative to: where the name is none itself, that of the file below.

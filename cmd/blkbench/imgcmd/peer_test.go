@@ -17,6 +17,7 @@ import (
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
+	"github.com/blkbench/blkbench/protocols/nbd"
 	"github.com/blkbench/blkbench/protocols/null"
 )
 
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 func program(name string, args []string) int {
 	env := &Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Prog: name, Link: name == "qemu-img", Version: "test",
-		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), null.Driver()),
+		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), null.Driver(), nbd.Driver()),
 	}
 	return Run(context.Background(), env, args)
 }

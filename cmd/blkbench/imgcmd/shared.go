@@ -1,6 +1,9 @@
 package imgcmd
 
 import (
+	"fmt"
+	"io"
+
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/opts"
 )
@@ -13,3 +16,22 @@ func BaseName(name string, t *opts.Tree) string { return baseName(name, t) }
 
 // OpenReason says why an image could not be opened: what follows "can't open device X: ".
 func OpenReason(err error) string { return openReason(err) }
+
+// WriteSpecific prints what only an image's own format has, as info does; nothing where there is nothing.
+func WriteSpecific(w io.Writer, n engine.Node) error {
+	d, ok := n.(engine.Describer)
+	if !ok {
+		return nil
+	}
+	specific := d.Describe().Specific
+	if specific == nil {
+		return nil
+	}
+	v, err := generic(specific)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "Format specific information:")
+	writeTree(w, v, 1)
+	return nil
+}

@@ -35,9 +35,22 @@ func removeBreak(_ context.Context, c *call) bool {
 func resume(_ context.Context, c *call) bool {
 	b, err := c.breakpoints()
 	if err == nil {
+		c.announce(b.IsSuspended(c.args[0]))
 		err = b.Resume(c.args[0])
 	}
+	if err == nil {
+		delete(c.s.held, c.args[0])
+		c.printf("blkdebug: Resuming request '%s'\n", c.args[0])
+	}
 	return c.result(err, "Could not resume request: %s\n")
+}
+
+// announce says once that a request is held: the filter itself prints nothing.
+func (c *call) announce(held bool) {
+	if tag := c.args[0]; held && !c.s.held[tag] {
+		c.s.held[tag] = true
+		c.printf("blkdebug: Suspended request '%s'\n", tag)
+	}
 }
 
 func (c *call) result(err error, format string) bool {
@@ -53,5 +66,6 @@ func waitBreak(ctx context.Context, c *call) bool {
 	if err == nil {
 		err = b.WaitSuspended(ctx, c.args[0])
 	}
+	c.announce(err == nil)
 	return c.result(err, "Could not wait for a suspended request: %s\n")
 }

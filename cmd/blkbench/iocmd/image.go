@@ -141,7 +141,7 @@ func (o *opening) tree(e *engine.Env) (t *opts.Tree, base string, err error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if named := t.Driver(); named == "" && d.Kind != engine.KindProtocol && o.named {
+		if d.Kind != engine.KindProtocol && o.named {
 			if t, err = wrap(t, d.Name); err != nil {
 				return nil, "", err
 			}

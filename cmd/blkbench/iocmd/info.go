@@ -2,7 +2,10 @@ package iocmd
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
+	"github.com/blkbench/blkbench/cmd/blkbench/imgcmd"
 	"github.com/blkbench/blkbench/formats/qcow2"
 )
 
@@ -20,6 +23,9 @@ func info(_ context.Context, c *call) bool {
 		}
 		vmState = (c.s.ref.Size() + per - 1) / per * per
 	}
-	c.printf("format name: %s\ncluster size: %s\nvm state offset: %s\n", in.Driver, sizeText(float64(cluster)), sizeText(float64(vmState)))
-	return true
+	var b strings.Builder
+	fmt.Fprintf(&b, "format name: %s\ncluster size: %s\nvm state offset: %s\n", in.Driver, sizeText(float64(cluster)), sizeText(float64(vmState)))
+	err := imgcmd.WriteSpecific(&b, c.s.ref.Node())
+	c.s.print(b.String())
+	return c.result(err, "%s\n")
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/blkbench/blkbench/cmd/blkbench/imgcmd"
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/enginetest"
+	"github.com/blkbench/blkbench/engine/filter/blkdebug"
+	"github.com/blkbench/blkbench/engine/filter/copyonread"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
@@ -42,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 func registry() *engine.Registry {
-	return engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver())
+	return engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), blkdebug.Driver(), copyonread.Driver())
 }
 
 // ours is the program as a process of its own, under a name.

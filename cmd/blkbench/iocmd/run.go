@@ -65,12 +65,13 @@ type session struct {
 	how     *opening    // how it was opened
 	pending sync.WaitGroup
 	quit    bool
+	held    map[string]bool // tags of requests that were said to be held
 	output  sync.Mutex
 }
 
 // Run is the program.
 func Run(ctx context.Context, env *Env, args []string) int {
-	s := &session{env: env, table: commands()}
+	s := &session{env: env, table: commands(), held: map[string]bool{}}
 	found, operands, err := getopt.BindFound(&s.opt, getopt.Style{}, args)
 	switch {
 	case err != nil:

@@ -392,6 +392,25 @@ var scripts = []struct {
 	{"info", []string{"-f", "raw", "a.raw"}, `
 		info
 		i`},
+	{"info of qcow2", []string{"-f", "qcow2", "a.q"}, "info"},
+	{"info of subclusters", []string{"-f", "qcow2", "x.q"}, "info"},
+	{"info of version 2", []string{"-f", "qcow2", "old.q"}, "info"},
+	{"info of a chain", []string{"-f", "qcow2", "o.q"}, "info"},
+	{"info of an overlay", []string{"-s", "-f", "raw", "a.raw"}, "info"},
+	{"copy on read", []string{"-C", "-f", "qcow2", "o.q"}, "map\nread -v 5000 16\nmap"},
+	{"breakpoints", []string{"-f", "raw", "blkdebug::a.raw"}, `
+		length
+		break foo a
+		break pwritev A
+		aio_write 0 512
+		wait_break A
+		resume A
+		aio_flush
+		remove_break A
+		resume B
+		break pwritev A
+		remove_break A
+		write 512 512`},
 	{"sigterm", []string{"-f", "raw", "a.raw"}, "write 0 512\nsigraise 15"},
 	{"sigkill", []string{"-f", "raw", "a.raw"}, "sigraise 9"},
 	{"abort", []string{"-f", "raw", "a.raw"}, "abort"},

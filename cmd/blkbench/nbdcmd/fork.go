@@ -51,8 +51,7 @@ func (c *call) fork() error {
 	if err != nil {
 		return err
 	}
-	os.Exit(max(1, st.ExitCode())) // it has said why
-	return nil
+	return &childError{max(1, st.ExitCode())}
 }
 
 // readyPipe is the way to the parent of --fork; nil without one.
@@ -97,3 +96,8 @@ func dup(f *os.File, fd int) error {
 	}
 	return nil
 }
+
+// childError is the exit code of a server that did not come up. It has said why.
+type childError struct{ code int }
+
+func (e *childError) Error() string { return fmt.Sprintf("the server ended with exit code %d", e.code) }

@@ -122,14 +122,14 @@ type daemon struct {
 }
 
 // forked starts one by --fork.
-func forked(t testing.TB, real bool, args ...string) *daemon {
+func forked(t testing.TB, theirs bool, args ...string) *daemon {
 	t.Helper()
 	dir := folder(t)
 	d := &daemon{sock: filepath.Join(dir, "s")}
 	pidFile := filepath.Join(dir, "pid")
 	args = append([]string{"--fork", "--pid-file=" + pidFile, "-k", d.sock}, args...)
 	cmd := ours(t, "qemu-nbd", args...)
-	if real {
+	if theirs {
 		enginetest.Require(t, "qemu-nbd")
 		cmd = exec.CommandContext(t.Context(), "qemu-nbd", args...)
 	}

@@ -72,8 +72,8 @@ func disconnect(dev string) error {
 	return n.call(nbdDisconnect, attrU32(nil, nbdIndex, index))
 }
 
-// kernel makes the kernel's driver a client of the server and waits until it is no more.
-func (c *call) kernel(p *place, export string) error {
+// connectKernel makes the kernel's driver a client of the server.
+func (c *call) connectKernel(p *place, export string) error {
 	dev := *c.o.Connect
 	index, err := deviceIndex(dev)
 	if err != nil {
@@ -121,11 +121,15 @@ func (c *call) kernel(p *place, export string) error {
 	if c.o.Verbose {
 		c.errorf("NBD device %s is now connected to %s", dev, c.images[0])
 	}
-	// The kernel says in sysfs while it has the device.
+	return nil
+}
+
+// awaitKernel returns when the kernel has let go of the device. It says in sysfs while it has it.
+func awaitKernel(dev string) {
 	for {
 		time.Sleep(100 * time.Millisecond)
 		if _, err := os.Stat("/sys/block/" + filepath.Base(dev) + "/pid"); err != nil {
-			return nil
+			return
 		}
 	}
 }
@@ -150,6 +154,7 @@ func attr(b []byte, kind uint16, data []byte) []byte {
 }
 
 func attrU32(b []byte, kind uint16, v uint32) []byte { return attr(b, kind, ne.AppendUint32(nil, v)) }
+
 func attrU64(b []byte, kind uint16, v uint64) []byte { return attr(b, kind, ne.AppendUint64(nil, v)) }
 
 // openNetlink finds a family by its name.

@@ -69,10 +69,8 @@ func (c *call) dial(ctx context.Context) (conn net.Conn, where string, err error
 
 // clientTLS checks the server's certificate against --tls-hostname, or the address that was connected to.
 func (c *call) clientTLS(where string) (*tls.Config, error) {
-	objects, _, err := splitObjects(c.o.Objects)
-	if err != nil {
-		return nil, err
-	}
+	objects, _ := splitObjects(c.o.Objects)
+	var err error
 	if c.eng, err = imgcmd.NewEngine(&imgcmd.Env{Stderr: c.env.Stderr, Prog: c.env.Prog, Link: c.env.Link, Registry: c.env.Registry}, "", objects); err != nil {
 		return nil, err
 	}

@@ -127,6 +127,9 @@ func Run(ctx context.Context, env *Env, args []string) int {
 		return exitFailed
 	}
 	if err := c.run(ctx); err != nil {
+		if e, ok := errors.AsType[*childError](err); ok {
+			return e.code
+		}
 		c.errorf("%v", err)
 		return exitFailed
 	}

@@ -133,10 +133,10 @@ func TestPeerMaps(t *testing.T) {
 	peer(t, "qemu-img", "bitmap", "--disable", img, "b0")
 	peer(t, "qemu-img", "bitmap", "--disable", img, "b1")
 	args := []string{"-t", "-r", "-A", "-B", "b0", "-B", "b1", "-f", "qcow2", "-x", "disk", "-D", "a disk", img}
-	real := forked(t, true, args...)
+	theirs := forked(t, true, args...)
 	mine := forked(t, false, args...)
 	for _, what := range []string{"base:allocation", "qemu:allocation-depth", "qemu:dirty-bitmap:b0", "qemu:dirty-bitmap:b1"} {
-		want := peer(t, "nbdinfo", "--map="+what, real.uri("disk"))
+		want := peer(t, "nbdinfo", "--map="+what, theirs.uri("disk"))
 		if got := peer(t, "nbdinfo", "--map="+what, mine.uri("disk")); got != want {
 			t.Errorf("%s:\n%swant\n%s", what, got, want)
 		}
@@ -145,13 +145,13 @@ func TestPeerMaps(t *testing.T) {
 		return "driver=nbd,server.type=unix,server.path=" + d.sock + ",export=disk" + more
 	}
 	for _, more := range []string{"", ",x-dirty-bitmap=qemu:dirty-bitmap:b0", ",x-dirty-bitmap=qemu:allocation-depth"} {
-		want := peer(t, "qemu-img", "map", "--output=json", "--image-opts", opt(real, more))
+		want := peer(t, "qemu-img", "map", "--output=json", "--image-opts", opt(theirs, more))
 		if got := peer(t, "qemu-img", "map", "--output=json", "--image-opts", opt(mine, more)); got != want {
 			t.Errorf("qemu-img map%s:\n%swant\n%s", more, got, want)
 		}
 	}
 	// -L of both programs, against both servers.
-	for _, d := range []*daemon{real, mine} {
+	for _, d := range []*daemon{theirs, mine} {
 		want, _, _ := outcome(t, exec.CommandContext(t.Context(), "qemu-nbd", "-L", "-k", d.sock))
 		got, errs, code := outcome(t, ours(t, "qemu-nbd", "-L", "-k", d.sock))
 		if got != want || code != 0 {

@@ -43,10 +43,7 @@ func (c *call) serve(ctx context.Context) (err error) {
 	o := &c.o
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	objects, authz, err := splitObjects(o.Objects)
-	if err != nil {
-		return err
-	}
+	objects, authz := splitObjects(o.Objects)
 	c.eng, err = imgcmd.NewEngine(&imgcmd.Env{
 		Stdin: c.env.Stdin, Stdout: c.env.Stdout, Stderr: c.env.Stderr, Prog: c.env.Prog, Link: c.env.Link, Version: c.env.Version,
 		Registry: c.env.Registry,
@@ -108,7 +105,13 @@ func (c *call) serve(ctx context.Context) (err error) {
 	failed := make(chan error, 2)
 	go func() { failed <- srv.Serve(place.l) }()
 	if o.Connect != nil {
-		go func() { failed <- c.kernel(place, exports[0].Name) }()
+		if err := c.connectKernel(place, exports[0].Name); err != nil {
+			return errors.Join(err, stopServer(ctx, srv))
+		}
+		go func() {
+			awaitKernel(*o.Connect)
+			failed <- nil
+		}()
 	}
 	c.detach()
 	select {
@@ -119,13 +122,17 @@ func (c *call) serve(ctx context.Context) (err error) {
 	if o.Connect != nil && ctx.Err() != nil {
 		err = disconnect(*o.Connect)
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	err = errors.Join(err, srv.Shutdown(limit))
 	if errors.Is(err, server.ErrClosed) {
 		err = nil
 	}
-	return err
+	return errors.Join(err, stopServer(ctx, srv))
+}
+
+// stopServer gives what is in flight a minute.
+func stopServer(ctx context.Context, srv *server.Server) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return srv.Shutdown(limit)
 }
 
 // addError gives what an export lacks qemu-nbd's words.
@@ -310,7 +317,7 @@ func (c *call) listen() (*place, error) {
 			return nil, fmt.Errorf("address resolution failed for %s:%s: %s", host, port, e.Err)
 		}
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
-			return nil, fmt.Errorf("address resolution failed for %s:%s: %v", host, port, err)
+			return nil, fmt.Errorf("address resolution failed for %s:%s: %v", host, port, err.Error())
 		}
 		return nil, fmt.Errorf("Failed to bind socket: %s", reason(err)) //nolint:staticcheck // qemu-nbd's words
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // splitObjects takes the objects that only a server has from those that drivers look up.
-func splitObjects(list []string) (rest []string, authz map[string]opts.Object, err error) {
+func splitObjects(list []string) (rest []string, authz map[string]opts.Object) {
 	authz = map[string]opts.Object{}
 	for _, text := range list {
 		obj, err := opts.ParseObject(text)
@@ -26,7 +26,7 @@ func splitObjects(list []string) (rest []string, authz map[string]opts.Object, e
 		}
 		rest = append(rest, text) // what is wrong with it is said by whoever takes it
 	}
-	return rest, authz, nil
+	return rest, authz
 }
 
 // credentials are a tls-creds-x509 object. Source: QEMU's documentation of --object tls-creds-x509

@@ -64,7 +64,7 @@ func TestPeerTLS(t *testing.T) {
 	if out, _, code := outcome(t, exec.CommandContext(t.Context(), "nbdinfo", strings.Replace(uri, "nbds:", "nbd:", 1))); code == 0 {
 		t.Errorf("a plain client is served: %s", out)
 	}
-	port := strings.Split(strings.TrimPrefix(uri, "nbds://127.0.0.1:"), "/")[0]
+	port, _, _ := strings.Cut(strings.TrimPrefix(uri, "nbds://127.0.0.1:"), "/")
 	out := peer(t, "qemu-img", "convert", "--object", "tls-creds-x509,id=c,endpoint=client,dir="+dir, "--image-opts", "-O", "raw",
 		"driver=nbd,host=localhost,port="+port+",export=i.raw,tls-creds=c", filepath.Join(dir, "copy"))
 	same(t, img, filepath.Join(dir, "copy"))

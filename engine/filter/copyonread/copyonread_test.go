@@ -174,6 +174,9 @@ func TestCompress(t *testing.T) {
 
 // TestCompressSuite: the waist reads what small writes leave of a cluster.
 func TestCompressSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a file with small clusters for each sentence")
+	}
 	enginetest.Node(t, enginetest.NodeConfig{
 		Open: func(t testing.TB, size int64) *engine.Ref {
 			path := filepath.Join(t.TempDir(), "a")

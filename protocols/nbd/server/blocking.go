@@ -185,7 +185,7 @@ func (j *job) run(ctx context.Context) {
 	e := s.run(ctx, r, j.data())
 	if e == wire.OK && r.Type == wire.CmdRead && r.Len > 0 {
 		n := s.readHeadSize()
-		s.putReadHead((*j.buf)[headRoom-n:], r.Cookie, r.Off, uint32(r.Len))
+		s.putReadHead((*j.buf)[headRoom-n:], r.Cookie, r.Off, r.Off, uint32(r.Len), true)
 	} else {
 		j.out = s.appendEnd(j.out, r, e)
 	}

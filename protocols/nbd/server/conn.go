@@ -87,7 +87,8 @@ func (c *conn) step() {
 
 // receive prepares the next receive, straight into a request's buffer where its payload is not here yet.
 func (c *conn) receive() {
-	addr, n := c.addr, 0
+	var addr uint64
+	var n int
 	flags := uint32(0)
 	if c.cur != nil && c.pos == c.end {
 		data := c.cur.buf.data(c.cur.w.Len)[c.got:]
@@ -186,8 +187,8 @@ func (c *conn) request(r *wire.Request) bool {
 		return false
 	}
 	o := p.freeOps[len(p.freeOps)-1]
-	if e == wire.OK && (r.Type == wire.CmdRead || r.Type == wire.CmdWrite) && r.Len > 0 {
-		buf, size, ok := p.pool.take(r.Len, c.held)
+	if need := c.s.bufferSize(r); e == wire.OK && need > 0 {
+		buf, size, ok := p.pool.take(need, c.held)
 		if !ok {
 			c.starve(true)
 			return false
@@ -346,7 +347,7 @@ func (c *conn) took(n int) {
 		}
 		n -= left
 		c.sent = 0
-		o.free()
+		o.sent()
 		done++
 	}
 	c.queue = c.queue[:copy(c.queue, c.queue[done:])]

@@ -24,6 +24,6 @@
 //
 // # Differences from qemu-nbd
 //
-// READ is answered by one chunk of data also where there are holes; block status tells them. Requests that are not aligned to the minimum
+// READ is answered by chunks of data also where there are holes; block status tells them. Requests that are not aligned to the minimum
 // block size are served. The messages of error chunks say what failed, without names of files.
 package server

@@ -109,7 +109,7 @@ func start(t testing.TB, cfg Config, exports ...*Export) (*Server, string) {
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != ErrClosed {
+		if err := <-served; !errors.Is(err, ErrClosed) {
 			t.Errorf("serve: %v", err)
 		}
 		os.RemoveAll(dir)

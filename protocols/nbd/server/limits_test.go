@@ -257,18 +257,21 @@ func resident(t testing.TB) int64 {
 
 // What fails below is told to the client, and the next request is served.
 func TestErrors(t *testing.T) {
-	ref, _ := memory(t)
-	x := &Export{Root: engine.NewRef(&failing{newGate(ref)}, engine.OpenFlags{Write: true})}
-	for name, kind := range kinds {
-		t.Run(name, func(t *testing.T) {
-			_, path := start(t, Config{}, &Export{Root: x.Root})
-			p := connect(t, path).begin(kind, "")
-			p.want(wire.EIO, wire.CmdRead, 0, 0, 512, nil)
-			p.want(wire.ENOSPC, wire.CmdWrite, 0, 0, 512, make([]byte, 512))
-			p.want(wire.EPERM, wire.CmdWriteZeroes, wire.FlagFastZero, 512, 512, nil)
-			p.bye()
-		})
-	}
+	planes(t, func(t *testing.T, x *Export, _ []byte) {
+		x.Root = engine.NewRef(&failing{newGate(x.Root)}, engine.OpenFlags{Write: true})
+		_, path := start(t, Config{}, x)
+		for name, kind := range kinds {
+			t.Run(name, func(t *testing.T) {
+				p := connect(t, path).begin(kind, "")
+				p.want(wire.EIO, wire.CmdRead, 0, 0, 512, nil)
+				p.want(wire.EIO, wire.CmdRead, 0, 0, 3<<20, nil)
+				p.want(wire.ENOSPC, wire.CmdWrite, 0, 0, 512, make([]byte, 512))
+				p.want(wire.ENOSPC, wire.CmdWrite, 0, 0, 2<<20, make([]byte, 2<<20))
+				p.want(wire.EPERM, wire.CmdWriteZeroes, wire.FlagFastZero, 512, 512, nil)
+				p.bye()
+			})
+		}
+	})
 }
 
 type failing struct{ *gate }
@@ -278,8 +281,11 @@ func (f *failing) Info() engine.Info {
 	i.Caps |= engine.CapZero
 	return i
 }
-func (*failing) ReadAt(context.Context, []byte, int64) error                     { return unix.EREMOTEIO }
+
+func (*failing) ReadAt(context.Context, []byte, int64) error { return unix.EREMOTEIO }
+
 func (*failing) WriteAt(context.Context, []byte, int64, engine.WriteFlags) error { return unix.EDQUOT }
+
 func (*failing) WriteZeroes(_ context.Context, _, _ int64, f engine.WriteFlags) error {
 	if f&engine.NoFallback == 0 {
 		return errors.New("FAST_ZERO got lost")

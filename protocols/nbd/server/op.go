@@ -14,7 +14,30 @@ type op struct {
 	size  int64 // of buf, as the connection's share counts it
 	pay   []byte
 	out   []byte // the reply, where it is not in buf
+	done  uint64 // bytes of a READ that were sent in chunks before the present one
+	chunk uint32 // bytes of data of the present one
 	small [endRoom]byte
+}
+
+// pieceSize is how much of a long READ is read, and sent in a chunk, at a time: less than a processor's cache holds, so that the data is
+// copied to the socket from there. It also is all the memory that such a request takes.
+const pieceSize = 256 << 10
+
+// inPieces reports whether the reply to a READ may be, and is, several chunks of data.
+func (s *session) inPieces(r *wire.Request) bool {
+	return s.replies != wire.Simple && r.Len > pieceSize && r.Flags&wire.FlagDF == 0
+}
+
+// bufferSize is how much memory a request takes for its data.
+func (s *session) bufferSize(r *wire.Request) uint64 {
+	switch {
+	case r.Type == wire.CmdRead && s.inPieces(r):
+		return pieceSize
+	case r.Type == wire.CmdRead, r.Type == wire.CmdWrite:
+		return r.Len
+	default:
+		return 0
+	}
 }
 
 // maxPathLen is how much a request of the polled plane discards or zeroes, in bytes.
@@ -55,6 +78,21 @@ func (o *op) start() {
 	if r.Op <= engine.OpWrite {
 		r.Buf = o.buf.h.Add(headPage)
 	}
+	if r.Op == engine.OpRead {
+		o.read()
+		return
+	}
+	o.c.p.batch = append(o.c.p.batch, r)
+}
+
+// read asks the graph for the data of the next chunk.
+func (o *op) read() {
+	r := &o.req
+	o.chunk = uint32(o.w.Len - o.done)
+	if o.c.s.inPieces(&o.w) {
+		o.chunk = min(o.chunk, pieceSize)
+	}
+	r.Off, r.Len, r.Flags = int64(o.w.Off+o.done)+o.c.s.exp.Offset, o.chunk, 0
 	o.c.p.batch = append(o.c.p.batch, r)
 }
 
@@ -70,6 +108,7 @@ func (o *op) runCold() {
 		var data []byte
 		if o.buf.mem != nil {
 			data = o.buf.data(o.w.Len)
+			o.chunk = uint32(o.w.Len)
 		}
 		o.finish(s.run(ctx, &o.w, data))
 	}
@@ -97,7 +136,7 @@ func (o *op) finish(e wire.Errno) {
 	s := o.c.s
 	if e == wire.OK && o.w.Type == wire.CmdRead && o.w.Len > 0 {
 		n := s.readHeadSize()
-		s.putReadHead(o.buf.mem[headPage-n:], o.w.Cookie, o.w.Off, uint32(o.w.Len))
+		s.putReadHead(o.buf.mem[headPage-n:], o.w.Cookie, o.w.Off, o.w.Off+o.done, o.chunk, o.done+uint64(o.chunk) == o.w.Len)
 		o.out = nil
 		return
 	}
@@ -118,13 +157,23 @@ func (o *op) reply() []byte {
 	if o.out != nil {
 		return o.out
 	}
-	return o.buf.mem[headPage-o.c.s.readHeadSize() : headPage+o.w.Len]
+	return o.buf.mem[headPage-o.c.s.readHeadSize() : headPage+o.chunk]
 }
 
 func (o *op) giveBuffer() {
 	o.c.held -= o.size
 	o.c.p.pool.give(&o.buf)
 	o.size = 0
+}
+
+// sent is told that the socket has taken the reply, or a chunk of it.
+func (o *op) sent() {
+	if o.out == nil && o.done+uint64(o.chunk) < o.w.Len {
+		o.done += uint64(o.chunk)
+		o.read()
+		return
+	}
+	o.free()
 }
 
 // free takes the op back.
@@ -134,6 +183,6 @@ func (o *op) free() {
 	}
 	c := o.c
 	c.inFlight--
-	o.c, o.pay, o.out = nil, nil, nil
+	o.c, o.pay, o.out, o.done, o.chunk = nil, nil, nil, 0, 0
 	c.p.freeOps = append(c.p.freeOps, o)
 }

@@ -289,7 +289,7 @@ func (p *poller) loop() error {
 		}
 		n += p.collect()
 		p.flush()
-		if n > 0 {
+		if n > 0 || len(p.batch) > 0 && p.path.InFlight() < pathDepth {
 			continue
 		}
 		if p.live == 0 && p.finished() {
@@ -465,7 +465,7 @@ func (p *poller) wait() error {
 	p.mu.Lock()
 	news := len(p.arrivals) > 0 || len(p.cold) > 0 || (p.draining && p.killAt == 0)
 	p.mu.Unlock()
-	if news || len(p.batch) > 0 && p.path.InFlight() == 0 {
+	if news {
 		return nil
 	}
 	limit, ok := p.path.Doze()

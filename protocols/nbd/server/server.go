@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ type Config struct {
 	IdleLimit      time.Duration // a client that asks nothing for so long is hung up on; 0: never
 	StallLimit     time.Duration // see the package comment, and how long a shutdown waits for clients; 0: 30 s
 
-	Threads int  // pollers for each export; 0: one
+	Threads int  // pollers for each export that has several clients; 0: one for each processor, at most 4
 	Default bool // the only export answers to the empty name as well
 	NoRing  bool // goroutines serve everything
 
@@ -58,7 +59,9 @@ func New(cfg Config) *Server {
 	if cfg.StallLimit == 0 {
 		cfg.StallLimit = 30 * time.Second
 	}
-	cfg.Threads = max(1, cfg.Threads)
+	if cfg.Threads <= 0 {
+		cfg.Threads = min(4, runtime.NumCPU())
+	}
 	s := &Server{cfg: cfg, quit: make(chan struct{}), greeting: map[net.Conn]struct{}{}, serving: map[*blocking]struct{}{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if cfg.Clients > 0 {

@@ -128,15 +128,17 @@ func (s *session) readHeadSize() int {
 	}
 }
 
-// putReadHead writes it.
-func (s *session) putReadHead(b []byte, cookie, off uint64, n uint32) {
+// putReadHead writes it, for n bytes of data from at on of a request from off on. last says that nothing comes after them.
+func (s *session) putReadHead(b []byte, cookie, off, at uint64, n uint32, last bool) {
 	if s.replies == wire.Simple {
 		wire.PutSimple(b, cookie, wire.OK)
 		return
 	}
-	c := wire.Reply{Cookie: cookie, Off: off, Len: uint64(n) + wire.OffsetDataSize, Flags: wire.FlagDone, Type: wire.ChunkOffsetData}
-	at := c.Put(b, s.replies)
-	wire.PutOffsetData(b[at:], off)
+	c := wire.Reply{Cookie: cookie, Off: off, Len: uint64(n) + wire.OffsetDataSize, Type: wire.ChunkOffsetData}
+	if last {
+		c.Flags = wire.FlagDone
+	}
+	wire.PutOffsetData(b[c.Put(b, s.replies):], at)
 }
 
 // appendEnd appends the whole reply to a request that answers no data: done, or failed. A client that knows chunks is told by one when

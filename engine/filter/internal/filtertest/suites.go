@@ -31,7 +31,7 @@ func (f Filter) open(cfg enginetest.DiskConfig) func(t testing.TB, size int64) *
 	}
 }
 
-// Suites runs the suites of nodes and queues, and histories.
+// Suites runs the suites of nodes and queues, and histories; fewer of them with -short.
 func Suites(t *testing.T, f Filter) {
 	all := enginetest.DiskConfig{Discard: true, Zero: true, FUA: true}
 	growing, blocks := all, all
@@ -45,11 +45,17 @@ func Suites(t *testing.T, f Filter) {
 		"plain":  {Open: f.open(enginetest.DiskConfig{}), Writable: true, Size: 1<<20 + 77},
 		"blocks": {Open: f.open(blocks), Writable: true, Size: 1<<20 + 512},
 	}
-	if !f.NoGrow {
+	if testing.Short() {
+		nodes = map[string]enginetest.NodeConfig{"plain": nodes["plain"]}
+	} else if !f.NoGrow {
 		nodes["growable"] = enginetest.NodeConfig{Open: f.open(growing), Writable: true, Growable: true, ResizeUnit: resize}
 	}
 	for name, cfg := range nodes {
 		t.Run("node/"+name, func(t *testing.T) { enginetest.Node(t, cfg) })
+	}
+	runs := 5
+	if testing.Short() {
+		runs = 1
 	}
 	lively := all
 	lively.Queue = enginetest.QueueBehaviour{Shuffle: true, Short: 0.2, Seed: 1}
@@ -66,7 +72,7 @@ func Suites(t *testing.T, f Filter) {
 				t.Cleanup(func() { ref.Close() })
 				return &enginetest.Graph{Root: ref}
 			},
-			Seed: 1, Runs: 5,
+			Seed: 1, Runs: runs,
 		})
 	})
 }
