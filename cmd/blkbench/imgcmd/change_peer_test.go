@@ -200,7 +200,7 @@ var measureLines = []string{
 var noDate = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 
 func TestResizeDoesWhatThePeerDoes(t *testing.T) {
-	p := prepareShort(t, "create -q -f qcow2 a.q 1M", "create -q -f raw a.raw 1M")
+	p := prepare(t, "create -q -f qcow2 a.q 1M", "create -q -f raw a.raw 1M")
 	for _, line := range resizeLines {
 		p.same(t, line)
 	}

@@ -13,6 +13,7 @@ import (
 // loop makes a block device of 4 MiB over a file.
 func loop(t *testing.T) string {
 	t.Helper()
+	long(t)
 	enginetest.RequireRoot(t)
 	enginetest.Require(t, "losetup")
 	name := filepath.Join(t.TempDir(), "disk")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -52,8 +53,8 @@ func TestProgressIsPrinted(t *testing.T) {
 	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	for !bar.asked.Load() {
-		unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil)
+	for len(bar.signals) == 0 { // until it is delivered
+		runtime.Gosched()
 	}
 	bar.of(2, 4)
 	if errOut.String() != "    (50.00/100%)\n" {

@@ -75,18 +75,19 @@ type peers struct {
 	filter       func(output string) string // takes out what cannot be the same; may be nil
 }
 
+// long skips a test that runs the program many times. The race detector's run leaves it out too: each start of a program that is built for
+// it takes long, and what runs at once is tested where it is written.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short")
+	}
+}
+
 // prepare makes the images by the real program, with one command line per string.
 func prepare(t *testing.T, commands ...string) peers {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("not in short mode: runs two programs hundreds of times")
-	}
-	return prepareShort(t, commands...)
-}
-
-// prepareShort is prepare for tests that are quick.
-func prepareShort(t *testing.T, commands ...string) peers {
-	t.Helper()
+	long(t)
 	p := peers{theirs: t.TempDir(), ours: filepath.Join(t.TempDir(), "ours")}
 	for _, line := range commands {
 		tool := "qemu-img"

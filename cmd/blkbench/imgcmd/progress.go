@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +15,6 @@ type progress struct {
 	skip    float64 // percent that must have passed since the last print
 	percent float64
 	last    float64
-	asked   atomic.Bool
 	signals chan os.Signal
 }
 
@@ -29,11 +27,6 @@ func (c *call) startProgress(on bool, skip float64) *progress {
 	}
 	p.signals = make(chan os.Signal, 1)
 	signal.Notify(p.signals, unix.SIGUSR1)
-	go func() {
-		for range p.signals {
-			p.asked.Store(true)
-		}
-	}()
 	return p
 }
 
@@ -44,8 +37,18 @@ func (p *progress) set(percent float64) {
 	case p.on && (p.percent-p.last > p.skip || p.percent == 0 || p.percent == 100):
 		p.last = p.percent
 		fmt.Fprintf(p.c.env.Stdout, "    (%3.2f/100%%)\r", p.percent)
-	case !p.on && p.asked.Swap(false):
+	case p.asked():
 		fmt.Fprintf(p.c.env.Stderr, "    (%3.2f/100%%)\n", p.percent)
+	}
+}
+
+// asked reports whether a signal has come since.
+func (p *progress) asked() bool {
+	select {
+	case <-p.signals: // nil, and never ready, where progress is on
+		return true
+	default:
+		return false
 	}
 }
 
@@ -63,5 +66,4 @@ func (p *progress) end() {
 		return
 	}
 	signal.Stop(p.signals)
-	close(p.signals)
 }

@@ -10,7 +10,7 @@ import (
 // outside makes images whose references lead out of their folder, into it, and to names that are no files.
 func outside(t *testing.T) string {
 	t.Helper()
-	p := prepareShort(t, "create -q -f raw secret.raw 1M", "create -q -f qcow2 base.q 1M")
+	p := prepare(t, "create -q -f raw secret.raw 1M", "create -q -f qcow2 base.q 1M")
 	dir := filepath.Join(p.theirs, "images")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestDataFilesAreReferencesToo(t *testing.T) {
 }
 
 func TestFormatsAreProbedOnlyForReading(t *testing.T) {
-	p := prepareShort(t, "create -q -f qcow2 a.q 1M", "create -q -f raw a.raw 1M")
+	p := prepare(t, "create -q -f qcow2 a.q 1M", "create -q -f raw a.raw 1M")
 	for _, verb := range []string{
 		"resize %s 2M", "snapshot -c s %s", "amend -o compat=1.1 %s", "bitmap --add %s b", "check -r all %s",
 	} {
