@@ -32,8 +32,15 @@ func TestIncompressible(t *testing.T) {
 		p    []byte
 		want bool
 	}{
-		{"random", random, true}, {"repeated", repeated, false}, {"a third repeated", half, false}, {"text", text, false}, {"hex", hex, false},
-		{"counter", counter, false}, {"zeroes at the end", tail, false}, {"zeroes", make([]byte, 64<<10), false}, {"short", random[:4096], false},
+		{"random", random, true},
+		{"repeated", repeated, false},
+		{"a third repeated", half, false},
+		{"text", text, false},
+		{"hex", hex, false},
+		{"counter", counter, false},
+		{"zeroes at the end", tail, false},
+		{"zeroes", make([]byte, 64<<10), false},
+		{"short", random[:4096], false},
 	} {
 		if got := incompressible(c.p); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

@@ -321,7 +321,7 @@ func build(t []uint32, primary uint8, lens []uint8, entry func(s int) uint32) bo
 }
 
 // fastMargin is how much of dst one turn of the fast loop may write, its overshoot included.
-const fastMargin = maxMatch + 16
+const fastMargin = maxMatch + 32
 
 // block decodes the symbols of a block up to its end, or until dst is full.
 func (d *inflater) block(b *bitReader, dst []byte, at int) (int, error) {
@@ -332,18 +332,22 @@ func (d *inflater) block(b *bitReader, dst []byte, at int) (int, error) {
 	return d.slow(b, dst, at)
 }
 
-// fast decodes while a turn of the loop can neither run past the end of src nor of dst.
+// fast decodes while a turn of the loop can neither run past the end of src nor of dst. A turn starts with 56 valid bits at least, and with
+// the entry of what they begin with: it is looked up before the copy of the turn before, whose time it so takes no part in.
 func (d *inflater) fast(b *bitReader, dst []byte, at int) (int, bool, error) {
 	src, pos, buf, n := b.src, b.pos, b.buf, b.n
 	limit := len(dst) - fastMargin
+	if at >= limit || pos+24 > len(src) {
+		return at, false, nil
+	}
+	buf |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
+	pos += int((63 - n) >> 3)
+	n |= 56
+	e := d.litLen[buf&(1<<litLenBits-1)]
 	end := false
 	for at < limit && pos+16 <= len(src) {
-		buf |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
-		pos += int((63 - n) >> 3)
-		n |= 56
-		e := d.litLen[buf&(1<<litLenBits-1)]
 		if e&entryLiteral != 0 {
-			// At most 11 bits each: four turns in 44.
+			// At most 11 bits each.
 			binary.LittleEndian.PutUint16(dst[at:], uint16(e>>8))
 			at += int(e >> 24 & 3)
 			buf >>= e & 63
@@ -360,6 +364,10 @@ func (d *inflater) fast(b *bitReader, dst []byte, at int) (int, bool, error) {
 					at += int(e >> 24 & 3)
 					buf >>= e & 63
 					n -= uint(e & 63)
+					buf |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
+					pos += int((63 - n) >> 3)
+					n |= 56
+					e = d.litLen[buf&(1<<litLenBits-1)]
 					continue
 				}
 			}
@@ -374,6 +382,10 @@ func (d *inflater) fast(b *bitReader, dst []byte, at int) (int, bool, error) {
 				at++
 				buf >>= e & 63
 				n -= uint(e & 63)
+				buf |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
+				pos += int((63 - n) >> 3)
+				n |= 56
+				e = d.litLen[buf&(1<<litLenBits-1)]
 				continue
 			}
 		}
@@ -404,27 +416,33 @@ func (d *inflater) fast(b *bitReader, dst []byte, at int) (int, bool, error) {
 		n -= uint(e & 63)
 		extra = e >> 8 & 31
 		dist := int(e>>13&0xffff) + int(buf&(1<<extra-1))
-		buf >>= extra
-		n -= uint(extra)
 		if e == 0 || dist > at {
 			return at, false, ErrCorrupt
 		}
+		buf >>= extra
+		n -= uint(extra)
+		e = d.litLen[buf&(1<<litLenBits-1)]
+		buf |= binary.LittleEndian.Uint64(src[pos:]) << (n & 63)
+		pos += int((63 - n) >> 3)
+		n |= 56
+
 		from := at - dist
 		stop := at + length
-		if dist >= 8 {
-			for {
-				binary.LittleEndian.PutUint64(dst[at:], binary.LittleEndian.Uint64(dst[from:]))
-				at, from = at+8, from+8
-				if at >= stop {
-					break
-				}
+		if dist < 8 {
+			for ; at < stop; at, from = at+1, from+1 {
+				dst[at] = dst[from]
 			}
-			at = stop
 			continue
 		}
-		for ; at < stop; at, from = at+1, from+1 {
-			dst[at] = dst[from]
+		// Most matches are short: sixteen bytes without a look at the length.
+		binary.LittleEndian.PutUint64(dst[at:], binary.LittleEndian.Uint64(dst[from:]))
+		binary.LittleEndian.PutUint64(dst[at+8:], binary.LittleEndian.Uint64(dst[from+8:]))
+		for length > 16 {
+			at, from, length = at+16, from+16, length-16
+			binary.LittleEndian.PutUint64(dst[at:], binary.LittleEndian.Uint64(dst[from:]))
+			binary.LittleEndian.PutUint64(dst[at+8:], binary.LittleEndian.Uint64(dst[from+8:]))
 		}
+		at = stop
 	}
 	// Whole bytes that are not used go back.
 	pos -= int(n >> 3)
