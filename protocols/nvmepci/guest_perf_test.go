@@ -6,14 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/blkbench/blkbench/engine"
-	"github.com/blkbench/blkbench/engine/dma"
 	"github.com/blkbench/blkbench/engine/enginetest/guest"
 	"github.com/blkbench/blkbench/vfio/pci"
 )
@@ -21,22 +18,18 @@ import (
 // figure is one measurement: I/O per second, and CPU time of the whole guest per I/O.
 type figure struct{ iops, cpuMicros float64 }
 
-func (f figure) String() string {
-	return fmt.Sprintf("%7.0f IOPS, %5.1f us CPU per I/O", f.iops, f.cpuMicros)
-}
-
 // busyTime is the time that the guest's processors were not idle. proc(5)
-func busyTime(t *testing.T) time.Duration {
+func busyTime() time.Duration {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // a guest without /proc
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	var sum int64
 	for i, f := range strings.Fields(line)[1:8] {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		if i != 3 && i != 4 { // idle, iowait
 			sum += n
@@ -45,101 +38,48 @@ func busyTime(t *testing.T) time.Duration {
 	return time.Duration(sum) * 10 * time.Millisecond
 }
 
-// measured runs count I/Os and divides.
-func measured(t *testing.T, count int, f func()) figure {
-	cpu, start := busyTime(t), time.Now()
-	f()
-	wall := time.Since(start)
-	return figure{float64(count) / wall.Seconds(), float64((busyTime(t) - cpu).Microseconds()) / float64(count)}
-}
+var iopsOf = regexp.MustCompile(`"iops" : ?([0-9.]+)`)
 
-// ours reads count blocks of 4 KiB in sequence through a Path.
-func ours(t *testing.T, ref *engine.Ref, depth, count int, sleep bool) figure {
-	var out figure
-	pollerWith(t, ref, depth, true, func(p *engine.Path, a *dma.Arena) {
-		h, err := a.Alloc(depth * 4096)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		reqs, ptrs, done := make([]engine.Request, depth), make([]*engine.Request, depth), make([]*engine.Request, depth)
-		for i := range reqs {
-			reqs[i].Op, reqs[i].Len, reqs[i].Buf = engine.OpRead, 4096, h.Add(uint32(4096*i))
-			ptrs[i] = &reqs[i]
-		}
-		blocks := int(ref.Size() / 4096)
-		out = measured(t, count, func() {
-			free, next, over := ptrs, 0, 0
-			for over < count {
-				n := min(len(free), count-next)
-				for _, r := range free[:n] {
-					r.Off = int64(next%blocks) * 4096
-					next++
-				}
-				p.Submit(free[:n])
-				if err := p.Kick(); err != nil {
-					t.Error(err)
-					return
-				}
-				if sleep {
-					_ = p.Wait(time.Second)
-				}
-				free = done[:p.Poll(done)]
-				over += len(free)
-				for _, r := range free {
-					if r.Err() != nil {
-						t.Error(r.Err())
-						return
-					}
-				}
-			}
-		})
-	})
-	return out
-}
-
-var fioIOPS = regexp.MustCompile(`"iops" : ([0-9.]+)`)
-
-// TestGuestPerf compares three drivers on one device in one boot, in alternation. The figures are good for ratios only.
+// TestGuestPerf compares three drivers on one device in one boot, in alternation: the same reads through whole programs, start-up
+// included. The figures are good for ratios only. A line a measurement: round, depth, program, I/O per second, CPU microseconds per I/O.
 func TestGuestPerf(t *testing.T) {
 	guest.Require(t)
-	if os.Getenv("GUEST_PERF") != "1" {
-		t.Skip("measures: set GUEST_PERF=1")
+	rounds, err := strconv.Atoi(os.Getenv("GUEST_PERF"))
+	if err != nil {
+		t.Skip("measures: set GUEST_PERF to a number of rounds")
 	}
 	address, _ := guest.FindController(t, "PLAIN")
 	bus := pci.Bus{}
-	const count = 3000
-	for round := range 2 {
-		for _, depth := range []int{1, 32} {
+	for round := range rounds {
+		for _, c := range [][2]int{{1, 6000}, {32, 30000}} {
+			depth, count := c[0], c[1]
+			print := func(name string, f figure) {
+				fmt.Printf("guestperf %d %d %s %.1f %.2f\n", round, depth, name, f.iops, f.cpuMicros)
+			}
+			// What both fio and we understand.
+			job := []string{"--name=x", "--rw=read", "--bs=4k", fmt.Sprintf("--iodepth=%d", depth), fmt.Sprintf("--io_size=%d", count*4096), "--size=64m", "--output-format=json"}
 			if err := bus.Bind(address); err != nil {
 				t.Fatal(err)
 			}
-			for _, mode := range []string{"", ",interrupts=on"} {
-				name := fmt.Sprintf(`json:{"driver":"nvme","device":"%s","namespace":1%s}`, address, jsonOptions(mode))
-				ref, err := env().OpenName(t.Context(), name, "nvme", engine.OpenFlags{})
-				if err != nil {
-					t.Fatal(err)
+			for _, name := range []string{"blkbench", "blkbench-interrupts"} {
+				target := "driver=nvme,device=" + address + ",namespace=1"
+				if name != "blkbench" {
+					target += ",interrupts=on"
 				}
-				t.Logf("round %d depth %2d blkbench%-15s %v", round, depth, mode, ours(t, ref, depth, count, true))
-				if err := ref.Close(); err != nil {
-					t.Fatal(err)
+				if f, err := program(count, "blkbench", append([]string{"run", "--filename=" + target}, job...)...); err != nil {
+					t.Error(err)
+				} else {
+					print(name, f)
 				}
 			}
-			t.Logf("round %d depth %2d qemu-img bench         %v", round, depth, measured(t, count, func() {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				defer cancel()
-				out, err := exec.CommandContext(ctx, "qemu-img", "bench", "-c", fmt.Sprint(count), "-d", fmt.Sprint(depth), "-s", "4096", "-t", "none",
-					"-f", "raw", "nvme://"+address+"/1").CombinedOutput()
-				if ctx.Err() != nil {
-					t.Log("qemu-img bench did not end within 20 s, as it sometimes does not at depth 32; its figure is void")
-				} else if err != nil {
-					t.Logf("its figure is void: %v: %s", err, out)
-				}
-			}))
+			if f, err := program(count, "qemu-img", "bench", "-c", fmt.Sprint(count), "-d", fmt.Sprint(depth), "-s", "4096", "-t", "none", "-f", "raw", "nvme://"+address+"/1"); err != nil {
+				t.Logf("round %d, depth %d: void: %v", round, depth, err) // it does not always end at depth 32
+			} else {
+				print("qemu-img", f)
+			}
 			if err := bus.Unbind(address); err != nil {
 				t.Fatal(err)
 			}
-			runtime.GC()
 			var disk string
 			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 				_, name := guest.FindController(t, "PLAIN")
@@ -148,19 +88,35 @@ func TestGuestPerf(t *testing.T) {
 					break
 				}
 			}
-			var out []byte
-			f := measured(t, count, func() {
-				var err error
-				out, err = exec.Command("fio", "--name=x", "--filename="+disk, "--direct=1", "--rw=read", "--bs=4k", "--ioengine=io_uring",
-					"--fixedbufs", "--registerfiles", fmt.Sprintf("--iodepth=%d", depth), fmt.Sprintf("--io_size=%d", count*4096), "--size=64m", "--thread", "--output-format=json").CombinedOutput()
-				if err != nil {
-					t.Errorf("%v: %s", err, out)
-				}
-			})
-			if m := fioIOPS.FindSubmatch(out); m != nil {
-				f.iops, _ = strconv.ParseFloat(string(m[1]), 64)
+			f, err := program(count, "fio", append([]string{"--filename=" + disk, "--direct=1", "--ioengine=io_uring", "--fixedbufs", "--registerfiles", "--thread"}, job...)...)
+			if err != nil {
+				t.Error(err)
+				continue
 			}
-			t.Logf("round %d depth %2d fio io_uring           %v (CPU with start-up)", round, depth, f)
+			print("fio", f)
 		}
 	}
 }
+
+// program measures a whole program that makes count I/Os. The rate is the one that it reports of its window, where it does.
+func program(count int, name string, args ...string) (figure, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	cpu, start := busyTime(), time.Now()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	wall := time.Since(start)
+	if err != nil {
+		return figure{}, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	f := figure{float64(count) / wall.Seconds(), float64((busyTime() - cpu).Microseconds()) / float64(count)}
+	if m := iopsOf.FindSubmatch(out); m != nil {
+		f.iops, err = strconv.ParseFloat(string(m[1]), 64)
+	} else if m := ranFor.FindSubmatch(out); m != nil {
+		var s float64
+		s, err = strconv.ParseFloat(string(m[1]), 64)
+		f.iops = float64(count) / s
+	}
+	return f, err
+}
+
+var ranFor = regexp.MustCompile(`Run completed in ([0-9.]+) seconds`)

@@ -2,6 +2,7 @@ package guest_test
 
 import (
 	"flag"
+	"fmt"
 	"testing"
 
 	"github.com/blkbench/blkbench/engine/enginetest/guest"
@@ -46,15 +47,16 @@ func patternOf(p string) string {
 	return p
 }
 
-// TestGuestPerf compares our driver with QEMU's and the kernel's on one device in one boot. -guest.perf runs it.
+// TestGuestPerf compares our driver with QEMU's and the kernel's on one device in one boot. -guest.perf=ROUNDS runs it.
 func TestGuestPerf(t *testing.T) {
-	if !*perf {
-		t.Skip("measures: -guest.perf")
+	if *perf == 0 {
+		t.Skip("measures: -guest.perf=ROUNDS")
 	}
 	job := guest.GoTest("protocols/nvmepci", "TestGuestPerf")
-	job.Env = []string{"GUEST_PERF=1"}
+	job.Seconds = 120 + 90**perf
+	job.Env = []string{fmt.Sprintf("GUEST_PERF=%d", *perf)}
 	guest.Run(t, guest.Machine{Controllers: []guest.Controller{{Serial: "PLAIN"}}},
-		guest.Image{Tests: []string{"protocols/nvmepci"}, Programs: []string{"qemu-img", "fio"}}, job)
+		guest.Image{Tests: []string{"protocols/nvmepci"}, Commands: []string{"cmd/blkbench"}, Programs: []string{"qemu-img", "fio"}}, job)
 }
 
-var perf = flag.Bool("guest.perf", false, "measure in the guest")
+var perf = flag.Int("guest.perf", 0, "measure in the guest, so many rounds")
