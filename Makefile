@@ -32,7 +32,7 @@ interop: ## only the tests that drive real peers (fio, qemu-img, nbdkit, ...)
 	$(GO) test -timeout 30m -run 'Interop|Peer' -v ./...
 
 guest: ## a QEMU guest with real vfio-pci NVMe controllers
-	$(GO) test -timeout 30m -run 'Guest' -v ./engine/enginetest/... ./cmd/blkbench/nvmecmd
+	$(GO) test -timeout 30m -run 'Guest' -v ./engine/enginetest/... ./cmd/blkbench/nvmecmd ./cmd/blkbench/nbdcmd
 
 perf: build ## comparisons with peers, interleaved; rewrites the tables of docs/performance.md
 	$(GO) test -timeout 120m -run 'Perf' -v ./bench/perf -args -perf

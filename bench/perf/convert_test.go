@@ -93,7 +93,6 @@ func TestPerfConvert(t *testing.T) {
 	intro := fmt.Sprintf("1 GiB, a quarter random, half text-like, a quarter hole, in tmpfs; both sides with `-W -m 16`. %s", machine())
 	lines := append([]string{intro, ""}, table(rows)...)
 	lines = append(lines, "", strings.Join(sizes, " "), "", fmt.Sprintf("Peak memory (VmHWM) of the largest of our runs: %d MiB.", peak>>20))
-	section(t, "convert", "Conversion, against qemu-img")
 	document(t, "convert", lines)
 }
 
@@ -124,23 +123,6 @@ func size(t *testing.T, name string) int64 {
 		t.Fatal(err)
 	}
 	return st.Size()
-}
-
-// section makes the part of a group in docs/performance.md when it is not there yet.
-func section(t *testing.T, group, title string) {
-	t.Helper()
-	path := filepath.Join(root(t), "docs", "performance.md")
-	old, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(old), "<!-- "+group+" -->") {
-		return
-	}
-	text := fmt.Sprintf("%s\n## %s\n\n<!-- %s -->\n<!-- /%s -->\n", old, title, group, group)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // mixedImage writes the image, in stretches of 8 MiB.

@@ -155,7 +155,16 @@ func field(ss []Sample, f func(Sample) float64) []float64 {
 }
 
 // titles of the sections that document makes.
-var titles = map[string]string{"fio": "blkbench run and fio", "engine": "The engine, a bare ring, and what a run takes"}
+var titles = map[string]string{
+	"fio":       "blkbench run and fio",
+	"engine":    "The engine, a bare ring, and what a run takes",
+	"guest":     "NVMe from userspace in a guest",
+	"qcow2":     "qcow2 on the polled plane",
+	"convert":   "Conversions and qemu-img",
+	"nbd":       "The NBD client and fio's",
+	"nbdserver": "blkbench nbd, qemu-nbd and nbdkit",
+	"prealloc":  "What preallocating does to a growing image",
+}
 
 // document replaces the part of docs/performance.md between the markers of a group; a group that has none yet gets its section at the end.
 func document(t *testing.T, group string, lines []string) {
