@@ -11,6 +11,8 @@ import (
 
 var guestLine = regexp.MustCompile(`(?m)guestperf (\d+) (\d+) (\S+) ([0-9.]+) ([0-9.]+)`)
 
+var guestPeers = map[string]string{"qemu-img": "qemu-img bench on nvme://", "fio": "fio io_uring on the kernel's driver"}
+
 // TestPerfGuest compares three drivers of one emulated controller in a guest: ours, QEMU's own and the kernel's. Rounds in which a peer's
 // program did not end are left out of its pairs.
 func TestPerfGuest(t *testing.T) {
@@ -49,8 +51,7 @@ func TestPerfGuest(t *testing.T) {
 					}
 				}
 				r := row{
-					name: fmt.Sprintf("%s, depth %s, against %s", strings.ReplaceAll(ours, "-", " with "), depth, map[string]string{
-						"qemu-img": "qemu-img bench on nvme://", "fio": "fio io_uring on the kernel's driver"}[peer]),
+					name: fmt.Sprintf("%s, depth %s, against %s", strings.ReplaceAll(ours, "-", " with "), depth, guestPeers[peer]),
 					rate: Ratios(field(a, rateOf), field(b, rateOf)), cpu: Ratios(field(a, cpuOf), field(b, cpuOf)),
 				}
 				if ours == "blkbench" {
