@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/blkbench/blkbench/bench/fiojob"
@@ -8,7 +9,7 @@ import (
 
 // The table of verbs. It is filled at the start of the program, since the verbs' functions refer to it.
 func verbTable() []verb {
-	return append([]verb{
+	return slices.Concat([]verb{
 		{
 			name: "run", link: "fio", summary: "measures files, block devices and every other target", usage: "[JOBFILE…] [--key=value…]",
 			long: runLong, flags: runFlags, run: runRun,
@@ -45,11 +46,12 @@ func verbTable() []verb {
 			name: "inspect", summary: "judges an image that a stranger made", usage: "[-f FORMAT] [--output=json] IMAGE",
 			long: inspectLong, flags: inspectFlags, run: runInspect,
 		},
+	}, imgVerbs(), []verb{
 		{name: "probe", summary: "what this kernel's io_uring offers", usage: "", run: runProbe},
 		{name: "version", summary: "the version and the facts of the build", usage: "[-v]", run: runVersion},
 		{name: "man", summary: "writes the manual page to the standard output", usage: "> blkbench.1", run: runMan},
 		{name: "completion", summary: "writes a completion script", usage: "bash|zsh|fish", run: runCompletion},
-	}, imgVerbs()...)
+	})
 }
 
 const runLong = `Without any argument a quick preset measures the file system of the current folder: sequential and random writing and reading of a

@@ -49,7 +49,7 @@ func nearestVerb(name string) string {
 	return opts.Nearest(name, names)
 }
 
-const tagline = "blkbench measures storage from userspace: files and block devices through io_uring."
+const tagline = "blkbench measures storage from userspace, converts disk images and serves them."
 
 func (a *app) writeHelp(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\nusage: blkbench VERB [options]\n\n", tagline)
@@ -84,13 +84,7 @@ func (a *app) help(args []string) int {
 func (v *verb) writeHelp(w io.Writer) {
 	fmt.Fprintf(w, "blkbench %s: %s\n\nusage: blkbench %s %s\n", v.name, v.summary, v.name, v.usage)
 	if v.long != "" {
-		fmt.Fprintln(w)
-		for line := range strings.Lines(strings.TrimSpace(v.long)) {
-			if len(line) > 100 {
-				line = wrap(line, 0, 100)
-			}
-			fmt.Fprintln(w, strings.TrimSuffix(line, "\n"))
-		}
+		fmt.Fprintf(w, "\n%s\n", fold(strings.TrimSpace(v.long), 100))
 	}
 	if v.flags == nil {
 		return
@@ -128,6 +122,22 @@ func (f *flagDoc) spelled() string {
 		s = f.short + ", " + s
 	}
 	return s
+}
+
+// fold wraps those paragraphs that have a line of more than width and none that is indented.
+func fold(text string, width int) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		long, indented := false, false
+		for line := range strings.Lines(p) {
+			long = long || len(line) > width+1
+			indented = indented || line[0] == ' ' || line[0] == '\t'
+		}
+		if long && !indented {
+			paragraphs[i] = wrap(p, 0, width)
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // wrap folds text at width; further lines are indented.

@@ -53,7 +53,7 @@ func TestGuestPerf(t *testing.T) {
 	for round := range rounds {
 		for _, c := range [][2]int{{1, 6000}, {32, 30000}} {
 			depth, count := c[0], c[1]
-			print := func(name string, f figure) {
+			tell := func(name string, f figure) {
 				fmt.Printf("guestperf %d %d %s %.1f %.2f\n", round, depth, name, f.iops, f.cpuMicros)
 			}
 			// What both fio and we understand.
@@ -69,13 +69,13 @@ func TestGuestPerf(t *testing.T) {
 				if f, err := program(count, "blkbench", append([]string{"run", "--filename=" + target}, job...)...); err != nil {
 					t.Error(err)
 				} else {
-					print(name, f)
+					tell(name, f)
 				}
 			}
 			if f, err := program(count, "qemu-img", "bench", "-c", fmt.Sprint(count), "-d", fmt.Sprint(depth), "-s", "4096", "-t", "none", "-f", "raw", "nvme://"+address+"/1"); err != nil {
 				t.Logf("round %d, depth %d: void: %v", round, depth, err) // it does not always end at depth 32
 			} else {
-				print("qemu-img", f)
+				tell("qemu-img", f)
 			}
 			if err := bus.Unbind(address); err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestGuestPerf(t *testing.T) {
 				t.Error(err)
 				continue
 			}
-			print("fio", f)
+			tell("fio", f)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/engine/convert"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/engine/opts"
 	"github.com/blkbench/blkbench/formats/qcow2"
 )
@@ -33,6 +34,7 @@ type convertOptions struct {
 	OutOfOrder    bool     `short:"W" help:"write in any order; under our own name that is so without -W"`
 	InOrder       bool     `long:"in-order" exact:"true" help:"write in the order of the source"`
 	Rate          *string  `short:"r" arg:"RATE" help:"bytes per second at most"`
+	Throttle      *string  `long:"throttle" arg:"LIMITS" exact:"true" help:"limit the reading of each source: bps-total=100M,iops-total=1000,… as the throttle filter spells them"`
 	Salvage       bool     `long:"salvage" help:"what cannot be read becomes zeroes"`
 	Bitmaps       bool     `long:"bitmaps" help:"copy persistent bitmaps"`
 	SkipBroken    bool     `long:"skip-broken-bitmaps" help:"leave inconsistent bitmaps out"`
@@ -64,6 +66,7 @@ type conversion struct {
 	list    settings
 	backing string // of the new target; empty: none
 	sources []*engine.Ref
+	first   *engine.Ref // the first source, without a throttle over it
 	target  *engine.Ref
 	made    *newTarget
 }
@@ -239,10 +242,28 @@ func (x *conversion) openSources(ctx context.Context) error {
 		}
 		x.sources = append(x.sources, ref)
 	}
-	if x.o.Snapshot == nil {
+	if x.o.Snapshot != nil {
+		if err := x.openSnapshot(ctx, *x.o.Snapshot); err != nil {
+			return err
+		}
+	}
+	x.first = x.sources[0]
+	return x.throttle(ctx)
+}
+
+// throttle puts --throttle's filter over the sources.
+func (x *conversion) throttle(ctx context.Context) error {
+	if x.o.Throttle == nil {
 		return nil
 	}
-	return x.openSnapshot(ctx, *x.o.Snapshot)
+	for i, ref := range x.sources {
+		w, err := throttle.Wrap(ctx, x.eng, ref, *x.o.Throttle)
+		if err != nil {
+			return fmt.Errorf("--throttle=%s: %w", *x.o.Throttle, err)
+		}
+		x.sources[i] = w
+	}
+	return nil
 }
 
 func (x *conversion) openSnapshot(ctx context.Context, text string) error {
@@ -553,7 +574,7 @@ func (x *conversion) checkBitmaps() error {
 	if len(x.sources) > 1 {
 		return errors.New("Copying bitmaps only possible with single source") //nolint:staticcheck // qemu-img's words
 	}
-	src := asQcow2(x.sources[0])
+	src := asQcow2(x.first)
 	if src == nil {
 		return errors.New("Source lacks bitmap support") //nolint:staticcheck // qemu-img's words
 	}
@@ -570,7 +591,7 @@ func (x *conversion) checkBitmaps() error {
 
 // copyBitmaps makes the source's bitmaps in the target and fills them.
 func (x *conversion) copyBitmaps(ctx context.Context) error {
-	src, dst := asQcow2(x.sources[0]), asQcow2(x.target)
+	src, dst := asQcow2(x.first), asQcow2(x.target)
 	for _, b := range src.Bitmaps() {
 		if b.Inconsistent {
 			x.warnf("Skipping inconsistent bitmap '%s'", b.Name)

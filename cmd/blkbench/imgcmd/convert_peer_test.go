@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -394,10 +395,19 @@ func TestConvertOwn(t *testing.T) {
 		{"commit -f qcow2 top.qcow2", "--references"},
 		{"rebase -b '' top.qcow2", "is probed only for reading"},
 		{"convert -n -O qcow2 --compression-level 99 q.qcow2 x", "compression-level"},
+		{"convert --throttle=iops-totl=5 q.qcow2 y", "iops-total"},
 	} {
 		if r := run(t, "blkbench", p.ours, words(c.line)...); r.code != 1 || !strings.Contains(r.err, c.want) {
 			t.Errorf("%s: %+v", c.line, r)
 		}
+	}
+	// A bucket of a tenth of a second's worth is full at the start: of a mebibyte, 9/10 take their time.
+	began := time.Now()
+	if r := run(t, "blkbench", p.ours, "convert", "--throttle=bps-total=2M", "q.qcow2", "slow"); r.code != 0 || time.Since(began) < 300*time.Millisecond {
+		t.Errorf("after %v: %+v", time.Since(began), r)
+	}
+	if r := run(t, "blkbench", p.ours, "compare", "q.qcow2", "slow"); r.code != 0 {
+		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(filepath.Join(p.ours, "y")); !os.IsNotExist(err) {
 		t.Errorf("a failed conversion leaves its target: %v", err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/engine/enginetest"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 func program(name string, args []string) int {
 	env := &Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Prog: name, Link: name == "qemu-img", Version: "test",
-		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), null.Driver(), nbd.Driver()),
+		Registry: engine.NewRegistry(raw.Driver(), qcow2.Driver(), file.Driver(), null.Driver(), nbd.Driver(), throttle.Driver()),
 	}
 	return Run(context.Background(), env, args)
 }
