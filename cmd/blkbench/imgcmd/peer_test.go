@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/blkbench/blkbench/engine"
-	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/engine/enginetest"
+	"github.com/blkbench/blkbench/engine/filter/throttle"
 	"github.com/blkbench/blkbench/formats/qcow2"
 	"github.com/blkbench/blkbench/formats/raw"
 	"github.com/blkbench/blkbench/protocols/file"
