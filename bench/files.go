@@ -67,6 +67,7 @@ func (w *worker) findFiles() error {
 			return err
 		}
 		w.sharedBufs = w.sharedBufs || f.ref.SharedBuffers()
+		w.memAlign = max(w.memAlign, f.ref.Info().Limits.MemAlign)
 		t := describe(f.name, f.ref, f.size)
 		if i < describedFiles {
 			w.run.host.sys.Target(&t)

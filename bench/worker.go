@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,8 @@ type worker struct {
 	files      []*file
 	busy       []*file // those with requests in flight
 	arena      *dma.Arena
-	sharedBufs bool // a target wants its arena Shared
+	sharedBufs bool   // a target wants its arena Shared
+	memAlign   uint32 // what the targets want of a buffer's address
 	slab       []engine.Request
 	slots      []slot
 	free       []uint32
@@ -209,11 +211,21 @@ func (w *worker) setup() error {
 	return w.openFirst()
 }
 
+// bufferStride is how far apart the buffers of requests lie. Small ones share pages: at a page's distance they would all fall into the
+// same few sets of a cache. None crosses a page that does not have to.
+func bufferStride(block int64, memAlign uint32) int {
+	stride := max(block, int64(memAlign), 512)
+	if stride >= dma.PageSize {
+		return int(stride+dma.PageSize-1) &^ (dma.PageSize - 1)
+	}
+	return 1 << bits.Len64(uint64(stride-1))
+}
+
 // allocate makes the request slab and one buffer per request.
 func (w *worker) allocate() error {
 	j := w.job
 	depth := max(1, j.Depth.IODepth)
-	stride := (int(w.maxBlock()) + dma.PageSize - 1) &^ (dma.PageSize - 1)
+	stride := bufferStride(w.maxBlock(), w.memAlign)
 	w.stride = int64(stride)
 	huge := j.Buffer.Memory == fiojob.MemoryHuge
 	size := max(stride, 1) * (depth + 1)
@@ -234,13 +246,15 @@ func (w *worker) allocate() error {
 	w.batch = make([]*engine.Request, 0, depth)
 	w.done = make([]*engine.Request, depth)
 	w.free = make([]uint32, 0, depth)
-	for i := depth - 1; i >= 0; i-- {
+	for i := range depth {
 		r := &w.slab[i]
-		if r.Buf, err = arena.Alloc(stride); err != nil {
+		if in := i * stride % dma.PageSize; in != 0 {
+			r.Buf = w.slab[i-1].Buf.Add(uint32(stride))
+		} else if r.Buf, err = arena.Alloc(stride); err != nil {
 			return err
 		}
 		r.User = uint64(i)
-		w.free = append(w.free, uint32(i))
+		w.free = append(w.free, uint32(depth-1-i))
 	}
 	m := measuresOf(j)
 	w.iv = newInterval(m)
