@@ -158,6 +158,7 @@ func field(ss []Sample, f func(Sample) float64) []float64 {
 var titles = map[string]string{
 	"fio":       "blkbench run and fio",
 	"engine":    "The engine, a bare ring, and what a run takes",
+	"nvme":      "NVMe over vfio-user, and the driver alone",
 	"guest":     "NVMe from userspace in a guest",
 	"qcow2":     "qcow2 on the polled plane",
 	"convert":   "Conversions and qemu-img",
