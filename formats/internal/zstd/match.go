@@ -1,0 +1,184 @@
+package zstd
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Sizes of the hash tables, in bits, and how many bytes the shorter matches have at least.
+const (
+	longBits = 14
+	nextBits = 14
+	minMatch = 4
+	shortLen = 5
+	fastLen  = 6
+)
+
+// minInput is the length from which on matches are looked for; what is shorter is stored.
+const minInput = 32
+
+// tail is how many bytes at the end no match starts in.
+const tail = 12
+
+const (
+	prime5 = 889523592379
+	prime6 = 227718039650203
+	prime8 = 0xcf1bbcdcb7a56463
+)
+
+func hashShort(v uint64) uint64 { return v << (64 - 8*shortLen) * prime5 >> (64 - nextBits) }
+func hashFast(v uint64) uint64  { return v << (64 - 8*fastLen) * prime6 >> (64 - nextBits) }
+func hashLong(v uint64) uint64  { return v * prime8 >> (64 - longBits) }
+
+func (e *Encoder) load(at uint32) uint64 {
+	return binary.LittleEndian.Uint64(e.src[at&(MaxSize-1):])
+}
+
+// extent is how many bytes behind from and at are equal; at stays below end.
+func (e *Encoder) extent(from, at, end uint32) uint32 {
+	start := at
+	for at < end {
+		if x := e.load(from) ^ e.load(at); x != 0 {
+			at += uint32(bits.TrailingZeros64(x)) >> 3
+			break
+		}
+		from, at = from+8, at+8
+	}
+	return min(at, end) - start
+}
+
+// emit notes the literals from anchor to at, and a match.
+func (e *Encoder) emit(anchor, at, length, off uint32) {
+	k := e.litN
+	n := int(at - anchor)
+	if n <= 16 {
+		*(*[16]byte)(e.lits[k:]) = *(*[16]byte)(e.src[anchor&(MaxSize-1):])
+	} else {
+		copy(e.lits[k:], e.src[anchor:at])
+	}
+	e.litN = k + n
+	e.seqs[e.seqN] = sequence{uint16(n), uint16(length - minMatchCode), off}
+	e.seqN++
+}
+
+// finish notes the literals behind the last match.
+func (e *Encoder) finish(anchor uint32) {
+	e.litN += copy(e.lits[e.litN:], e.src[anchor:e.n])
+}
+
+// Tables begin with all positions 0: that is a candidate like others, from position 1 on.
+
+// match finds sequences for the Default level.
+func (e *Encoder) match() {
+	clear(e.long[:])
+	clear(e.next[:])
+	e.litN, e.seqN = 0, 0
+	end := uint32(e.n)
+	last := end - tail
+	rep1, rep2 := uint32(1), uint32(4)
+	anchor, at := uint32(0), uint32(1)
+	for at < last {
+		v := e.load(at)
+		hl, hs := hashLong(v)&(1<<longBits-1), hashShort(v)&(1<<nextBits-1)
+		cl, cs := uint32(e.long[hl]), uint32(e.next[hs])
+		e.long[hl], e.next[hs] = uint16(at), uint16(at)
+		if rep1 <= at && uint32(e.load(at+1-rep1)) == uint32(v>>8) {
+			// The offset of before, at the next byte.
+			at++
+			n := 4 + e.extent(at-rep1+4, at+4, end)
+			e.emit(anchor, at, n, 1)
+			at += n
+			anchor = at
+		} else {
+			var n, from uint32
+			if vc := e.load(cl); vc == v {
+				from, n = cl, 8+e.extent(cl+8, at+8, end)
+			} else if (e.load(cs)^v)<<(64-8*shortLen) == 0 {
+				from, n = cs, shortLen+e.extent(cs+shortLen, at+shortLen, end)
+				// A long match at the next byte is better.
+				v1 := e.load(at + 1)
+				h1 := hashLong(v1) & (1<<longBits - 1)
+				c1 := uint32(e.long[h1])
+				e.long[h1] = uint16(at + 1)
+				if e.load(c1) == v1 && c1 <= at {
+					if n1 := 8 + e.extent(c1+8, at+9, end); n1 > n {
+						at, from, n = at+1, c1, n1
+					}
+				}
+			} else {
+				at += 1 + (at-anchor)>>8
+				continue
+			}
+			for at > anchor && from > 0 && e.src[(at-1)&(MaxSize-1)] == e.src[(from-1)&(MaxSize-1)] {
+				at, from, n = at-1, from-1, n+1
+			}
+			rep1, rep2 = at-from, rep1
+			e.emit(anchor, at, n, rep1+3)
+			start := at
+			at += n
+			anchor = at
+			if at < last {
+				v = e.load(start + 2)
+				e.long[hashLong(v)&(1<<longBits-1)] = uint16(start + 2)
+				e.next[hashShort(v)&(1<<nextBits-1)] = uint16(start + 2)
+				v = e.load(at - 2)
+				e.long[hashLong(v)&(1<<longBits-1)] = uint16(at - 2)
+				e.next[hashShort(e.load(at-1))&(1<<nextBits-1)] = uint16(at - 1)
+			}
+		}
+		// Without literals between, offset value 1 is the one before the last.
+		for at < last && rep2 <= at && uint32(e.load(at)) == uint32(e.load(at-rep2)) {
+			v := e.load(at)
+			e.long[hashLong(v)&(1<<longBits-1)] = uint16(at)
+			e.next[hashShort(v)&(1<<nextBits-1)] = uint16(at)
+			n := 4 + e.extent(at-rep2+4, at+4, end)
+			rep1, rep2 = rep2, rep1
+			e.emit(at, at, n, 1)
+			at += n
+			anchor = at
+		}
+	}
+	e.finish(anchor)
+}
+
+// matchFast finds sequences for the Fast level.
+func (e *Encoder) matchFast() {
+	clear(e.next[:])
+	e.litN, e.seqN = 0, 0
+	end := uint32(e.n)
+	last := end - tail
+	rep := uint32(1)
+	anchor, at := uint32(0), uint32(1)
+	for at < last {
+		v := e.load(at)
+		h := hashFast(v) & (1<<nextBits - 1)
+		from := uint32(e.next[h])
+		e.next[h] = uint16(at)
+		if rep <= at && uint32(e.load(at+1-rep)) == uint32(v>>8) {
+			at++
+			n := 4 + e.extent(at-rep+4, at+4, end)
+			e.emit(anchor, at, n, 1)
+			at += n
+			anchor = at
+			continue
+		}
+		if (e.load(from)^v)<<(64-8*fastLen) != 0 {
+			at += 1 + (at-anchor)>>6
+			continue
+		}
+		n := fastLen + e.extent(from+fastLen, at+fastLen, end)
+		for at > anchor && from > 0 && e.src[(at-1)&(MaxSize-1)] == e.src[(from-1)&(MaxSize-1)] {
+			at, from, n = at-1, from-1, n+1
+		}
+		rep = at - from
+		e.emit(anchor, at, n, rep+3)
+		start := at
+		at += n
+		anchor = at
+		if at < last {
+			e.next[hashFast(e.load(start+2))&(1<<nextBits-1)] = uint16(start + 2)
+			e.next[hashFast(e.load(at-2))&(1<<nextBits-1)] = uint16(at - 2)
+		}
+	}
+	e.finish(anchor)
+}
