@@ -7,10 +7,9 @@ import (
 
 // Sizes of the hash tables, in bits, and how many bytes the shorter matches have at least.
 const (
-	longBits = 14
-	nextBits = 14
+	longBits = 15
+	nextBits = 15
 	minMatch = 4
-	shortLen = 5
 	fastLen  = 6
 )
 
@@ -26,7 +25,7 @@ const (
 	prime8 = 0xcf1bbcdcb7a56463
 )
 
-func hashShort(v uint64) uint64 { return v << (64 - 8*shortLen) * prime5 >> (64 - nextBits) }
+func hashShort(v uint64, cut uint) uint64 { return v << (cut & 63) * prime5 >> (64 - nextBits) }
 func hashFast(v uint64) uint64  { return v << (64 - 8*fastLen) * prime6 >> (64 - nextBits) }
 func hashLong(v uint64) uint64  { return v * prime8 >> (64 - longBits) }
 
@@ -74,33 +73,35 @@ func (e *Encoder) match() {
 	clear(e.next[:])
 	e.litN, e.seqN = 0, 0
 	end := uint32(e.n)
+	short := e.shortest()
+	cut := uint(64 - 8*short)
 	last := end - tail
 	rep1, rep2 := uint32(1), uint32(4)
 	anchor, at := uint32(0), uint32(1)
 	for at < last {
 		v := e.load(at)
-		hl, hs := hashLong(v)&(1<<longBits-1), hashShort(v)&(1<<nextBits-1)
+		hl, hs := hashLong(v)&(1<<longBits-1), hashShort(v, cut)&(1<<nextBits-1)
 		cl, cs := uint32(e.long[hl]), uint32(e.next[hs])
 		e.long[hl], e.next[hs] = uint16(at), uint16(at)
+		found := at
 		if rep1 <= at && uint32(e.load(at+1-rep1)) == uint32(v>>8) {
 			// The offset of before, at the next byte.
 			at++
 			n := 4 + e.extent(at-rep1+4, at+4, end)
 			e.emit(anchor, at, n, 1)
 			at += n
-			anchor = at
 		} else {
 			var n, from uint32
-			if vc := e.load(cl); vc == v {
+			if e.load(cl) == v {
 				from, n = cl, 8+e.extent(cl+8, at+8, end)
-			} else if (e.load(cs)^v)<<(64-8*shortLen) == 0 {
-				from, n = cs, shortLen+e.extent(cs+shortLen, at+shortLen, end)
+			} else if (e.load(cs)^v)<<(cut&63) == 0 {
+				from, n = cs, short+e.extent(cs+short, at+short, end)
 				// A long match at the next byte is better.
 				v1 := e.load(at + 1)
 				h1 := hashLong(v1) & (1<<longBits - 1)
 				c1 := uint32(e.long[h1])
 				e.long[h1] = uint16(at + 1)
-				if e.load(c1) == v1 && c1 <= at {
+				if e.load(c1) == v1 {
 					if n1 := 8 + e.extent(c1+8, at+9, end); n1 > n {
 						at, from, n = at+1, c1, n1
 					}
@@ -114,23 +115,23 @@ func (e *Encoder) match() {
 			}
 			rep1, rep2 = at-from, rep1
 			e.emit(anchor, at, n, rep1+3)
-			start := at
 			at += n
-			anchor = at
-			if at < last {
-				v = e.load(start + 2)
-				e.long[hashLong(v)&(1<<longBits-1)] = uint16(start + 2)
-				e.next[hashShort(v)&(1<<nextBits-1)] = uint16(start + 2)
-				v = e.load(at - 2)
-				e.long[hashLong(v)&(1<<longBits-1)] = uint16(at - 2)
-				e.next[hashShort(e.load(at-1))&(1<<nextBits-1)] = uint16(at - 1)
-			}
 		}
+		anchor = at
+		if at >= last {
+			break
+		}
+		// Inside the match four positions are entered.
+		v = e.load(found + 2)
+		e.long[hashLong(v)&(1<<longBits-1)] = uint16(found + 2)
+		e.next[hashShort(v, cut)&(1<<nextBits-1)] = uint16(found + 2)
+		e.long[hashLong(e.load(at-2))&(1<<longBits-1)] = uint16(at - 2)
+		e.next[hashShort(e.load(at-1), cut)&(1<<nextBits-1)] = uint16(at - 1)
 		// Without literals between, offset value 1 is the one before the last.
 		for at < last && rep2 <= at && uint32(e.load(at)) == uint32(e.load(at-rep2)) {
 			v := e.load(at)
 			e.long[hashLong(v)&(1<<longBits-1)] = uint16(at)
-			e.next[hashShort(v)&(1<<nextBits-1)] = uint16(at)
+			e.next[hashShort(v, cut)&(1<<nextBits-1)] = uint16(at)
 			n := 4 + e.extent(at-rep2+4, at+4, end)
 			rep1, rep2 = rep2, rep1
 			e.emit(at, at, n, 1)
@@ -181,4 +182,43 @@ func (e *Encoder) matchFast() {
 		}
 	}
 	e.finish(anchor)
+}
+
+// shortest says how long a match must be, in bytes: what it saves depends on what literals cost, which is guessed by their entropy.
+func (e *Encoder) shortest() uint32 {
+	switch h := e.entropy(); {
+	case h < 4*256+90:
+		return 6
+	case h < 5*256+128:
+		return 5
+	}
+	return 4
+}
+
+// entropy estimates the entropy of the bytes, in 256ths of a bit.
+func (e *Encoder) entropy() uint32 {
+	var count [256]uint32
+	n := uint32(0)
+	const step = 64
+	for i := 0; i+4 <= e.n; i += step / 4 {
+		v := binary.LittleEndian.Uint32(e.src[i&(MaxSize-1):])
+		count[uint8(v)]++
+		count[uint8(v>>8)]++
+		count[uint8(v>>16)]++
+		count[uint8(v>>24)]++
+		n += 4
+	}
+	sum := uint64(0)
+	for _, c := range count {
+		if c > 0 {
+			sum += uint64(c) * uint64(logarithm(c))
+		}
+	}
+	return logarithm(n) - uint32(sum/uint64(n))
+}
+
+// logarithm is that to the base 2, in 256ths.
+func logarithm(v uint32) uint32 {
+	k := max(0, bits.Len32(v)-maxTableLog)
+	return log2[v>>k] + uint32(k)<<8
 }
