@@ -192,9 +192,9 @@ func incompressible(p []byte) bool {
 	if len(p) < 8<<10 {
 		return false
 	}
-	// The sum of squares of the counts is least for equal counts; chance makes it N²/256 + N.
+	// The sum of squares of the counts is least for equal counts; chance makes it N²/256 + N. The step goes through all columns of records.
 	var count [256]uint32
-	for i := 0; i+64 <= len(p); i += 64 {
+	for i := 0; i+8 <= len(p); i += 256 + 8 {
 		for _, b := range p[i : i+8] {
 			count[b]++
 		}

@@ -27,12 +27,17 @@ func TestIncompressible(t *testing.T) {
 	}
 	tail := bytes.Clone(random)
 	clear(tail[50000:])
+	records := bytes.Clone(random)
+	for i := 8; i+8 <= len(records); i += 16 {
+		clear(records[i : i+8])
+	}
 	for _, c := range []struct {
 		name string
 		p    []byte
 		want bool
 	}{
 		{"random", random, true},
+		{"records with zeroes", records, false},
 		{"repeated", repeated, false},
 		{"a third repeated", half, false},
 		{"text", text, false},

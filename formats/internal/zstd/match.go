@@ -164,7 +164,7 @@ func (e *Encoder) matchFast() {
 			continue
 		}
 		if (e.load(from)^v)<<(64-8*fastLen) != 0 {
-			at += 1 + (at-anchor)>>6
+			at += 1 + min((at-anchor)>>4, 16)
 			continue
 		}
 		n := fastLen + e.extent(from+fastLen, at+fastLen, end)
