@@ -49,6 +49,9 @@ var zstdDecoders = sync.Pool{New: func() any {
 	return d
 }}
 
+// zstdSlack is the room behind the output, in bytes, with which the decoder copies in large steps; and a block fits in any case.
+const zstdSlack = 128<<10 + 64
+
 // unzstd fills dst from the first frame of src; what follows it is ignored.
 func unzstd(dst, src []byte) error {
 	n, err := zstdFrame(src)
@@ -61,15 +64,14 @@ func unzstd(dst, src []byte) error {
 		return v.(error)
 	}
 	defer zstdDecoders.Put(d)
-	out, err := d.DecodeAll(src[:n], dst[:0:len(dst)])
+	buf, done := scratch(int64(len(dst)) + zstdSlack)
+	defer done()
+	out, err := d.DecodeAll(src[:n], buf[:0])
 	if err != nil {
 		return err
 	}
-	if len(out) < len(dst) {
+	if copy(dst, out) < len(dst) {
 		return io.ErrUnexpectedEOF
-	}
-	if &out[0] != &dst[0] {
-		copy(dst, out)
 	}
 	return nil
 }

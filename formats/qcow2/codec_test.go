@@ -66,3 +66,24 @@ func BenchmarkIncompressible(b *testing.B) {
 		incompressible(p)
 	}
 }
+
+func BenchmarkUnzstd(b *testing.B) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	var src []byte
+	for len(src) < 64<<10 {
+		at := rng.IntN(len(src)/2 + 1)
+		src = append(append(src, src[at:at+min(8, len(src)-at)]...), byte('a'+rng.IntN(26)), byte('a'+rng.IntN(9)), ' ')
+	}
+	src = src[:64<<10]
+	z, err := enzstd(nil, src, 0)
+	if err != nil || z == nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(src)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := unzstd(src, z); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
