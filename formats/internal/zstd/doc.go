@@ -5,7 +5,8 @@
 // work as soon as the result is known not to get shorter.
 //
 //   - match.go finds the sequences: literals and then a match. Two levels: [Default] looks for long and short matches side by side, as
-//     the reference library's level 3 does; [Fast] looks at one candidate.
+//     the reference library's level 3 does; [Fast] looks at one candidate, and at fewer places the longer there was none.
+//   - entropy.go guesses what literals cost, and so how long a match has to be: the reference library takes five bytes always.
 //   - literals.go codes the literals by Huffman, huffman.go makes the code and its description.
 //   - sequences.go codes the sequences by FSE, fse.go makes the tables.
 //

@@ -1,8 +1,6 @@
 package zstd
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // MaxSize is the longest buffer that can be compressed, in bytes.
 const MaxSize = 1 << 16
@@ -125,7 +123,10 @@ func (e *Encoder) block(src []byte, limit int) []byte {
 		e.match()
 	}
 	e.w = bitWriter{out: e.out}
-	if !e.literals(limit) || !e.sequences() || e.w.pos > limit {
+	if !e.literals(limit) {
+		return nil
+	}
+	if e.sequences(); e.w.pos > limit {
 		return nil
 	}
 	return e.out[:e.w.pos]

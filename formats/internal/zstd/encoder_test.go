@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/blkbench/blkbench/engine/enginetest"
 )
 
 // samples are buffers of every kind.
@@ -114,13 +116,7 @@ func TestRoundTrip(t *testing.T) {
 
 // TestPeer: what is compressed the reference program reads.
 func TestPeer(t *testing.T) {
-	program, err := exec.LookPath("zstd")
-	if err != nil {
-		if os.Getenv("BLKBENCH_REQUIRE_PEERS") == "1" {
-			t.Fatal("requires zstd")
-		}
-		t.Skip("requires zstd")
-	}
+	enginetest.Require(t, "zstd")
 	var frames, want []byte
 	for _, level := range []Level{Default, Fast} {
 		e := NewEncoder(level)
@@ -133,7 +129,7 @@ func TestPeer(t *testing.T) {
 	if err := os.WriteFile(name, frames, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := exec.Command(program, "-dc", name).Output()
+	got, err := exec.Command("zstd", "-dc", name).Output()
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("zstd reads %d of %d bytes, %v", len(got), len(want), err)
 	}

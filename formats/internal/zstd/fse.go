@@ -33,12 +33,11 @@ func (t *fseTable) build(norm []int16, log uint) {
 	high := size - 1
 	for s, n := range norm {
 		first[s+1] = first[s]
-		switch {
-		case n < 0:
+		if n < 0 {
 			first[s+1]++
 			cells[high&(1<<maxTableLog-1)] = uint8(s)
 			high--
-		default:
+		} else {
 			first[s+1] += uint32(n)
 		}
 	}
@@ -57,10 +56,10 @@ func (t *fseTable) build(norm []int16, log uint) {
 		fill[s]++
 	}
 	for s, n := range norm {
-		switch {
-		case n == 0:
+		switch n {
+		case 0:
 			t.by[s] = transition{}
-		case n == 1 || n == -1:
+		case 1, -1:
 			t.by[s] = transition{uint32(log)<<16 - size, int32(first[s]) - 1}
 		default:
 			most := uint32(log) - uint32(bits.Len16(uint16(n-1))-1)

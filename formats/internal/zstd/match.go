@@ -26,8 +26,8 @@ const (
 )
 
 func hashShort(v uint64, cut uint) uint64 { return v << (cut & 63) * prime5 >> (64 - nextBits) }
-func hashFast(v uint64) uint64  { return v << (64 - 8*fastLen) * prime6 >> (64 - nextBits) }
-func hashLong(v uint64) uint64  { return v * prime8 >> (64 - longBits) }
+func hashFast(v uint64) uint64            { return v << (64 - 8*fastLen) * prime6 >> (64 - nextBits) }
+func hashLong(v uint64) uint64            { return v * prime8 >> (64 - longBits) }
 
 func (e *Encoder) load(at uint32) uint64 {
 	return binary.LittleEndian.Uint64(e.src[at&(MaxSize-1):])
@@ -92,9 +92,10 @@ func (e *Encoder) match() {
 			at += n
 		} else {
 			var n, from uint32
-			if e.load(cl) == v {
+			switch {
+			case e.load(cl) == v:
 				from, n = cl, 8+e.extent(cl+8, at+8, end)
-			} else if (e.load(cs)^v)<<(cut&63) == 0 {
+			case (e.load(cs)^v)<<(cut&63) == 0:
 				from, n = cs, short+e.extent(cs+short, at+short, end)
 				// A long match at the next byte is better.
 				v1 := e.load(at + 1)
@@ -106,7 +107,7 @@ func (e *Encoder) match() {
 						at, from, n = at+1, c1, n1
 					}
 				}
-			} else {
+			default:
 				at += 1 + (at-anchor)>>8
 				continue
 			}
@@ -182,43 +183,4 @@ func (e *Encoder) matchFast() {
 		}
 	}
 	e.finish(anchor)
-}
-
-// shortest says how long a match must be, in bytes: what it saves depends on what literals cost, which is guessed by their entropy.
-func (e *Encoder) shortest() uint32 {
-	switch h := e.entropy(); {
-	case h < 4*256+90:
-		return 6
-	case h < 5*256+128:
-		return 5
-	}
-	return 4
-}
-
-// entropy estimates the entropy of the bytes, in 256ths of a bit.
-func (e *Encoder) entropy() uint32 {
-	var count [256]uint32
-	n := uint32(0)
-	const step = 64
-	for i := 0; i+4 <= e.n; i += step / 4 {
-		v := binary.LittleEndian.Uint32(e.src[i&(MaxSize-1):])
-		count[uint8(v)]++
-		count[uint8(v>>8)]++
-		count[uint8(v>>16)]++
-		count[uint8(v>>24)]++
-		n += 4
-	}
-	sum := uint64(0)
-	for _, c := range count {
-		if c > 0 {
-			sum += uint64(c) * uint64(logarithm(c))
-		}
-	}
-	return logarithm(n) - uint32(sum/uint64(n))
-}
-
-// logarithm is that to the base 2, in 256ths.
-func logarithm(v uint32) uint32 {
-	k := max(0, bits.Len32(v)-maxTableLog)
-	return log2[v>>k] + uint32(k)<<8
 }

@@ -64,10 +64,10 @@ var (
 	}
 )
 
-// Codes of lengths that are not powers of two.
+// Codes of short lengths; of longer ones the highest bit decides.
 var (
-	litLenCodes   = shortCodes(litLenExtra[:36], 64)
-	matchLenCodes = shortCodes(matchLenExtra[:53], 128)
+	litLenCode   = [64]uint8(shortCodes(litLenExtra[:36], 64))
+	matchLenCode = [128]uint8(shortCodes(matchLenExtra[:53], 128))
 )
 
 // shortCodes lists the codes of the values below n.
@@ -83,14 +83,8 @@ func shortCodes(extra []uint8, n int) []uint8 {
 	return t
 }
 
-// Tables of a known size, for loads without a check.
-var (
-	litLenCode   = [64]uint8(litLenCodes)
-	matchLenCode = [128]uint8(matchLenCodes)
-)
-
 // sequences writes the sequences section. RFC 8878 §3.1.1.3.2
-func (e *Encoder) sequences() bool {
+func (e *Encoder) sequences() {
 	w := &e.w
 	n := e.seqN
 	switch {
@@ -102,7 +96,7 @@ func (e *Encoder) sequences() bool {
 		w.bytes(255, byte(n-0x7f00), byte((n-0x7f00)>>8))
 	}
 	if n == 0 {
-		return true
+		return
 	}
 	e.encodeCodes()
 	modes := w.pos
@@ -114,7 +108,6 @@ func (e *Encoder) sequences() bool {
 		w.out[modes] |= mode << (6 - 2*a)
 	}
 	e.stream(use[litLen], use[offset], use[matchLen])
-	return true
 }
 
 // encodeCodes fills in the codes of the sequences and counts them.
