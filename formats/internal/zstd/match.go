@@ -11,6 +11,7 @@ const (
 	nextBits = 15
 	minMatch = 4
 	fastLen  = 6
+	lazyLen  = 7
 )
 
 // minInput is the length from which on matches are looked for; what is shorter is stored.
@@ -65,12 +66,18 @@ func (e *Encoder) finish(anchor uint32) {
 	e.litN += copy(e.lits[e.litN:], e.src[anchor:e.n])
 }
 
+// mask says how much of a table of so many bits is used: for a short buffer, not all.
+func (e *Encoder) mask(most int) uint64 {
+	return 1<<min(most, bits.Len(uint(e.n))) - 1
+}
+
 // Tables begin with all positions 0: that is a candidate like others, from position 1 on.
 
 // match finds sequences for the Default level.
 func (e *Encoder) match() {
-	clear(e.long[:])
-	clear(e.next[:])
+	longMask, nextMask := e.mask(longBits), e.mask(nextBits)
+	clear(e.long[:longMask+1])
+	clear(e.next[:nextMask+1])
 	e.litN, e.seqN = 0, 0
 	end := uint32(e.n)
 	short := e.shortest()
@@ -80,7 +87,7 @@ func (e *Encoder) match() {
 	anchor, at := uint32(0), uint32(1)
 	for at < last {
 		v := e.load(at)
-		hl, hs := hashLong(v)&(1<<longBits-1), hashShort(v, cut)&(1<<nextBits-1)
+		hl, hs := hashLong(v)&longMask, hashShort(v, cut)&nextMask
 		cl, cs := uint32(e.long[hl]), uint32(e.next[hs])
 		e.long[hl], e.next[hs] = uint16(at), uint16(at)
 		found := at
@@ -97,14 +104,23 @@ func (e *Encoder) match() {
 				from, n = cl, 8+e.extent(cl+8, at+8, end)
 			case (e.load(cs)^v)<<(cut&63) == 0:
 				from, n = cs, short+e.extent(cs+short, at+short, end)
-				// A long match at the next byte is better.
+				// A longer match at the next byte is better; after the shortest ones a short one is looked for there, too.
 				v1 := e.load(at + 1)
-				h1 := hashLong(v1) & (1<<longBits - 1)
+				h1 := hashLong(v1) & longMask
 				c1 := uint32(e.long[h1])
 				e.long[h1] = uint16(at + 1)
 				if e.load(c1) == v1 {
 					if n1 := 8 + e.extent(c1+8, at+9, end); n1 > n {
 						at, from, n = at+1, c1, n1
+					}
+				} else if n < lazyLen {
+					h1 = hashShort(v1, cut) & nextMask
+					c1 = uint32(e.next[h1])
+					e.next[h1] = uint16(at + 1)
+					if (e.load(c1)^v1)<<(cut&63) == 0 {
+						if n1 := short + e.extent(c1+short, at+1+short, end); n1 > n {
+							at, from, n = at+1, c1, n1
+						}
 					}
 				}
 			default:
@@ -124,15 +140,15 @@ func (e *Encoder) match() {
 		}
 		// Inside the match four positions are entered.
 		v = e.load(found + 2)
-		e.long[hashLong(v)&(1<<longBits-1)] = uint16(found + 2)
-		e.next[hashShort(v, cut)&(1<<nextBits-1)] = uint16(found + 2)
-		e.long[hashLong(e.load(at-2))&(1<<longBits-1)] = uint16(at - 2)
-		e.next[hashShort(e.load(at-1), cut)&(1<<nextBits-1)] = uint16(at - 1)
+		e.long[hashLong(v)&longMask] = uint16(found + 2)
+		e.next[hashShort(v, cut)&nextMask] = uint16(found + 2)
+		e.long[hashLong(e.load(at-2))&longMask] = uint16(at - 2)
+		e.next[hashShort(e.load(at-1), cut)&nextMask] = uint16(at - 1)
 		// Without literals between, offset value 1 is the one before the last.
 		for at < last && rep2 <= at && uint32(e.load(at)) == uint32(e.load(at-rep2)) {
 			v := e.load(at)
-			e.long[hashLong(v)&(1<<longBits-1)] = uint16(at)
-			e.next[hashShort(v, cut)&(1<<nextBits-1)] = uint16(at)
+			e.long[hashLong(v)&longMask] = uint16(at)
+			e.next[hashShort(v, cut)&nextMask] = uint16(at)
 			n := 4 + e.extent(at-rep2+4, at+4, end)
 			rep1, rep2 = rep2, rep1
 			e.emit(at, at, n, 1)
@@ -145,7 +161,8 @@ func (e *Encoder) match() {
 
 // matchFast finds sequences for the Fast level.
 func (e *Encoder) matchFast() {
-	clear(e.next[:])
+	nextMask := e.mask(nextBits)
+	clear(e.next[:nextMask+1])
 	e.litN, e.seqN = 0, 0
 	end := uint32(e.n)
 	last := end - tail
@@ -153,7 +170,7 @@ func (e *Encoder) matchFast() {
 	anchor, at := uint32(0), uint32(1)
 	for at < last {
 		v := e.load(at)
-		h := hashFast(v) & (1<<nextBits - 1)
+		h := hashFast(v) & nextMask
 		from := uint32(e.next[h])
 		e.next[h] = uint16(at)
 		if rep <= at && uint32(e.load(at+1-rep)) == uint32(v>>8) {
@@ -178,8 +195,8 @@ func (e *Encoder) matchFast() {
 		at += n
 		anchor = at
 		if at < last {
-			e.next[hashFast(e.load(start+2))&(1<<nextBits-1)] = uint16(start + 2)
-			e.next[hashFast(e.load(at-2))&(1<<nextBits-1)] = uint16(at - 2)
+			e.next[hashFast(e.load(start+2))&nextMask] = uint16(start + 2)
+			e.next[hashFast(e.load(at-2))&nextMask] = uint16(at - 2)
 		}
 	}
 	e.finish(anchor)
