@@ -3,7 +3,7 @@ package qcow2
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"io"
 	"sync"
 
@@ -52,11 +52,17 @@ var zstdDecoders = sync.Pool{New: func() any {
 // zstdSlack is the room behind the output, in bytes, with which the decoder copies in large steps; and a block fits in any case.
 const zstdSlack = 128<<10 + 64
 
-// unzstd fills dst from the first frame of src; what follows it is ignored.
+// errFrameSize says that a frame is longer than a cluster.
+var errFrameSize = errors.New("zstd frame is longer than a cluster")
+
+// unzstd fills dst from the first frame of src, which has as many bytes; what follows it is ignored.
 func unzstd(dst, src []byte) error {
-	n, err := zstdFrame(src)
+	n, content, err := zstdFrame(src)
 	if err != nil {
 		return err
+	}
+	if content > uint64(len(dst)) {
+		return errFrameSize
 	}
 	v := zstdDecoders.Get()
 	d, ok := v.(*zstd.Decoder)
@@ -70,31 +76,28 @@ func unzstd(dst, src []byte) error {
 	if err != nil {
 		return err
 	}
-	if copy(dst, out) < len(dst) {
+	switch n := copy(dst, out); {
+	case n < len(dst):
 		return io.ErrUnexpectedEOF
+	case n < len(out):
+		return errFrameSize
 	}
 	return nil
 }
 
-// zstdFrame returns the length of the frame that src starts with. RFC 8878 §3.1.1.
-func zstdFrame(src []byte) (int, error) {
-	if len(src) < 6 || binary.LittleEndian.Uint32(src) != 0xfd2fb528 {
-		return 0, zstd.ErrMagicMismatch
+// zstdFrame returns the length of the frame that src starts with, and that of its content; 0 when it does not tell. RFC 8878 §3.1.1.
+func zstdFrame(src []byte) (n int, content uint64, err error) {
+	var head zstd.Header
+	if err := head.Decode(src); err != nil {
+		return 0, 0, err
 	}
-	desc := src[4]
-	at := 5 + [...]int{0, 1, 2, 4}[desc&3]
-	switch fcs := desc >> 6; {
-	case fcs > 0:
-		at += 1 << fcs
-	case desc&0x20 != 0:
-		at++
+	if head.Skippable || head.DictionaryID != 0 {
+		return 0, 0, zstd.ErrMagicMismatch
 	}
-	if desc&0x20 == 0 {
-		at++ // window descriptor
-	}
+	at := head.HeaderSize
 	for {
 		if at+3 > len(src) {
-			return 0, io.ErrUnexpectedEOF
+			return 0, 0, io.ErrUnexpectedEOF
 		}
 		h := uint32(src[at]) | uint32(src[at+1])<<8 | uint32(src[at+2])<<16
 		at += 3
@@ -107,13 +110,13 @@ func zstdFrame(src []byte) (int, error) {
 			break
 		}
 	}
-	if desc&4 != 0 {
+	if head.HasCheckSum {
 		at += 4
 	}
 	if at > len(src) {
-		return 0, io.ErrUnexpectedEOF
+		return 0, 0, io.ErrUnexpectedEOF
 	}
-	return at, nil
+	return at, head.FrameContentSize, nil
 }
 
 // Our own encoders, by their level.
