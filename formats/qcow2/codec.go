@@ -1,8 +1,9 @@
 package qcow2
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"io"
 	"sync"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/blkbench/blkbench/engine"
 	"github.com/blkbench/blkbench/formats/internal/deflate"
+	ownzstd "github.com/blkbench/blkbench/formats/internal/zstd"
 )
 
 // Compression types. qcow2.txt "Additional fields".
@@ -24,8 +26,8 @@ const zlibWindow = 4096
 // deflaters are pools by window and level.
 var deflaters sync.Map // [2]int → *sync.Pool
 
-// compressZlib compresses src; nil when the result is not shorter than src.
-func compressZlib(src []byte, window, level int) []byte {
+// compressZlib compresses src into dst; nil when the result is not shorter than src.
+func compressZlib(dst, src []byte, window, level int) []byte {
 	pool, ok := deflaters.Load([2]int{window, level})
 	if !ok {
 		pool, _ = deflaters.LoadOrStore([2]int{window, level}, new(sync.Pool))
@@ -36,7 +38,7 @@ func compressZlib(src []byte, window, level int) []byte {
 		d = deflate.NewDeflater(window, level)
 	}
 	defer p.Put(d)
-	return d.Deflate(make([]byte, 0, len(src)), src, len(src)-1)
+	return d.Deflate(dst[:0], src, len(src)-1)
 }
 
 var zstdDecoders = sync.Pool{New: func() any {
@@ -47,11 +49,20 @@ var zstdDecoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// unzstd fills dst from the first frame of src; what follows it is ignored.
+// zstdSlack is the room behind the output, in bytes, with which the decoder copies in large steps; and a block fits in any case.
+const zstdSlack = 128<<10 + 64
+
+// errFrameSize says that a frame is longer than a cluster.
+var errFrameSize = errors.New("zstd frame is longer than a cluster")
+
+// unzstd fills dst from the first frame of src, which has as many bytes; what follows it is ignored.
 func unzstd(dst, src []byte) error {
-	n, err := zstdFrame(src)
+	n, content, err := zstdFrame(src)
 	if err != nil {
 		return err
+	}
+	if content > uint64(len(dst)) {
+		return errFrameSize
 	}
 	v := zstdDecoders.Get()
 	d, ok := v.(*zstd.Decoder)
@@ -59,38 +70,34 @@ func unzstd(dst, src []byte) error {
 		return v.(error)
 	}
 	defer zstdDecoders.Put(d)
-	out, err := d.DecodeAll(src[:n], dst[:0:len(dst)])
+	buf, done := scratch(int64(len(dst)) + zstdSlack)
+	defer done()
+	out, err := d.DecodeAll(src[:n], buf[:0])
 	if err != nil {
 		return err
 	}
-	if len(out) < len(dst) {
+	switch n := copy(dst, out); {
+	case n < len(dst):
 		return io.ErrUnexpectedEOF
-	}
-	if &out[0] != &dst[0] {
-		copy(dst, out)
+	case n < len(out):
+		return errFrameSize
 	}
 	return nil
 }
 
-// zstdFrame returns the length of the frame that src starts with. RFC 8878 §3.1.1.
-func zstdFrame(src []byte) (int, error) {
-	if len(src) < 6 || binary.LittleEndian.Uint32(src) != 0xfd2fb528 {
-		return 0, zstd.ErrMagicMismatch
+// zstdFrame returns the length of the frame that src starts with, and that of its content; 0 when it does not tell. RFC 8878 §3.1.1.
+func zstdFrame(src []byte) (n int, content uint64, err error) {
+	var head zstd.Header
+	if err := head.Decode(src); err != nil {
+		return 0, 0, err
 	}
-	desc := src[4]
-	at := 5 + [...]int{0, 1, 2, 4}[desc&3]
-	switch fcs := desc >> 6; {
-	case fcs > 0:
-		at += 1 << fcs
-	case desc&0x20 != 0:
-		at++
+	if head.Skippable || head.DictionaryID != 0 {
+		return 0, 0, zstd.ErrMagicMismatch
 	}
-	if desc&0x20 == 0 {
-		at++ // window descriptor
-	}
+	at := head.HeaderSize
 	for {
 		if at+3 > len(src) {
-			return 0, io.ErrUnexpectedEOF
+			return 0, 0, io.ErrUnexpectedEOF
 		}
 		h := uint32(src[at]) | uint32(src[at+1])<<8 | uint32(src[at+2])<<16
 		at += 3
@@ -103,19 +110,36 @@ func zstdFrame(src []byte) (int, error) {
 			break
 		}
 	}
-	if desc&4 != 0 {
+	if head.HasCheckSum {
 		at += 4
 	}
 	if at > len(src) {
-		return 0, io.ErrUnexpectedEOF
+		return 0, 0, io.ErrUnexpectedEOF
 	}
-	return at, nil
+	return at, head.FrameContentSize, nil
 }
 
-// zstdEncoders are pools by level.
+// Our own encoders, by their level.
+var ownEncoders = [...]sync.Pool{
+	ownzstd.Default: {New: func() any { return ownzstd.NewEncoder(ownzstd.Default) }},
+	ownzstd.Fast:    {New: func() any { return ownzstd.NewEncoder(ownzstd.Fast) }},
+}
+
+// zstdEncoders are pools by level, for large clusters and high levels.
 var zstdEncoders sync.Map // int → *sync.Pool
 
-func enzstd(src []byte, level int) ([]byte, error) {
+// enzstd compresses a cluster into dst; nil when that does not make it shorter. Levels 1 and 2 are fast, 3 to 5 balanced.
+func enzstd(dst, src []byte, level int) ([]byte, error) {
+	if len(src) <= ownzstd.MaxSize && level <= 5 {
+		own := ownzstd.Default
+		if level == 1 || level == 2 {
+			own = ownzstd.Fast
+		}
+		p := &ownEncoders[own]
+		e := p.Get().(*ownzstd.Encoder)
+		defer p.Put(e)
+		return e.Encode(dst[:0], src, len(src)-1), nil
+	}
 	pool, ok := zstdEncoders.Load(level)
 	if !ok {
 		pool, _ = zstdEncoders.LoadOrStore(level, new(sync.Pool))
@@ -134,7 +158,7 @@ func enzstd(src []byte, level int) ([]byte, error) {
 		}
 	}
 	defer p.Put(e)
-	out := e.EncodeAll(src, make([]byte, 0, len(src)))
+	out := e.EncodeAll(src, dst[:0])
 	if len(out) >= len(src) {
 		return nil, nil
 	}
@@ -155,15 +179,16 @@ func decompress(typ uint8, dst, src []byte) error {
 	return nil
 }
 
-// compress returns a cluster compressed, nil when that does not make it shorter.
-func (m *Image) compress(p []byte) ([]byte, error) {
+// compress returns a cluster compressed, nil when that does not make it shorter. It lies in dst, which has a cluster's capacity, where
+// it fits while it is made.
+func (m *Image) compress(dst, p []byte) ([]byte, error) {
 	if incompressible(p) {
 		return nil, nil
 	}
 	if m.hdr.CompressionType == compressionZstd {
-		return enzstd(p, m.cfg.CompressionLevel)
+		return enzstd(dst, p, m.cfg.CompressionLevel)
 	}
-	return compressZlib(p, m.cfg.CompressionWindow, m.cfg.CompressionLevel), nil
+	return compressZlib(dst, p, m.cfg.CompressionWindow, m.cfg.CompressionLevel), nil
 }
 
 // incompressible reports whether p looks like random bytes all over: every byte value as often as any other, and no four bytes twice. It
@@ -172,9 +197,9 @@ func incompressible(p []byte) bool {
 	if len(p) < 8<<10 {
 		return false
 	}
-	// The sum of squares of the counts is least for equal counts; chance makes it N²/256 + N.
+	// The sum of squares of the counts is least for equal counts; chance makes it N²/256 + N. The step goes through all columns of records.
 	var count [256]uint32
-	for i := 0; i+64 <= len(p); i += 64 {
+	for i := 0; i+8 <= len(p); i += 256 + 8 {
 		for _, b := range p[i : i+8] {
 			count[b]++
 		}
@@ -187,21 +212,24 @@ func incompressible(p []byte) bool {
 	if sum > n*n/256*101/100+n*11/10+256 {
 		return false
 	}
-	// Places are chosen by what stands there, so that a repetition is met at any distance.
+	// Places are chosen by what stands there, so that a repetition is met at any distance. A search for one byte is the cheapest choice.
 	var seen [1 << 11]uint32
 	repeats, places := 0, 0
-	for i := 0; i+4 <= len(p); i++ {
-		h := be.Uint32(p[i:]) * 0x9e3779b1
-		if h>>28 != 0 {
-			continue
+	for _, b := range [...]byte{0x17, 0x5b, 0x9d, 0xe2} {
+		for i := 0; i+4 <= len(p); i++ {
+			k := bytes.IndexByte(p[i:len(p)-3], b)
+			if k < 0 {
+				break
+			}
+			i += k
+			v := be.Uint32(p[i:])
+			if s := &seen[v*0x9e3779b1>>21]; *s == v {
+				repeats++
+			} else {
+				*s = v
+			}
+			places++
 		}
-		v := be.Uint32(p[i:])
-		if s := &seen[h>>17&(1<<11-1)]; *s == v {
-			repeats++
-		} else {
-			*s = v
-		}
-		places++
 	}
 	return repeats <= places/256
 }

@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/blkbench/blkbench/engine"
@@ -43,7 +44,9 @@ func (m *Image) WriteCompressed(ctx context.Context, p []byte, off int64) error 
 	if len(p) == 0 {
 		return nil
 	}
-	out, err := m.Pack(p)
+	dst, done := scratch(m.clusterSize)
+	defer done()
+	out, err := m.pack(dst, p)
 	if err != nil {
 		return err
 	}
@@ -55,12 +58,20 @@ func (m *Image) WriteCompressed(ctx context.Context, p []byte, off int64) error 
 
 // Pack compresses a cluster, or the tail of the image; nil when that makes it no shorter. Any number of clusters may be packed at once.
 func (m *Image) Pack(p []byte) ([]byte, error) {
+	dst, done := scratch(m.clusterSize)
+	defer done()
+	out, err := m.pack(dst, p)
+	return bytes.Clone(out), err
+}
+
+// pack is Pack into dst, a cluster of memory.
+func (m *Image) pack(dst, p []byte) ([]byte, error) {
 	if int64(len(p)) < m.clusterSize {
 		whole := make([]byte, m.clusterSize)
 		copy(whole, p)
 		p = whole
 	}
-	return m.compress(p)
+	return m.compress(dst, p)
 }
 
 // WritePacked stores what Pack made of the cluster at off.

@@ -187,8 +187,8 @@ func FuzzRefcounts(f *testing.F) {
 }
 
 func FuzzDecompress(f *testing.F) {
-	z := compressZlib(bytes.Repeat([]byte("blk"), 2000), zlibWindow, 0)
-	s, err := enzstd(bytes.Repeat([]byte("blk"), 2000), 0)
+	z := compressZlib(nil, bytes.Repeat([]byte("blk"), 2000), zlibWindow, 0)
+	s, err := enzstd(nil, bytes.Repeat([]byte("blk"), 2000), 0)
 	if err != nil {
 		f.Fatal(err)
 	}
