@@ -15,7 +15,43 @@ func (w *worker) isPlain() *jobSource {
 	for i := range w.slots {
 		w.slots[i] = slot{file: w.files[0]}
 	}
+	w.looks = looks{polled: w.files[0].path.Polled()}
 	return s
+}
+
+// looks is how a plain loop looks again for what is not complete at the first look, on leaves where waiting is polling: a fast device
+// is met without the way through loop and wait. One that is slow is left to wait, and tried again after a while.
+type looks struct {
+	polled bool
+	misses int // in a row
+	rest   int // how often not to try
+}
+
+const (
+	patientLooks  = 256
+	patientMisses = 16
+	patientRest   = 4096
+)
+
+func (w *worker) lookAgain(f *file, most int) int {
+	p := &w.looks
+	if !p.polled {
+		return 0
+	}
+	if p.rest > 0 {
+		p.rest--
+		return 0
+	}
+	for range patientLooks {
+		if n := f.path.Poll(w.done[:most]); n > 0 {
+			p.misses = 0
+			return n
+		}
+	}
+	if p.misses++; p.misses == patientMisses {
+		p.misses, p.rest = 0, patientRest
+	}
+	return 0
 }
 
 // fillPlain is fill for a plain job. True: there are no more requests.
@@ -97,7 +133,9 @@ func (w *worker) turns(s *jobSource) (ended bool, err error) {
 		}
 		n := f.path.Poll(w.done[:w.traits.reap])
 		if n == 0 {
-			return false, nil
+			if n = w.lookAgain(f, w.traits.reap); n == 0 {
+				return false, nil
+			}
 		}
 		if f.inFlight -= n; f.inFlight == 0 {
 			w.busy = w.busy[:0]
@@ -136,7 +174,9 @@ func (w *worker) ones(s *jobSource) (ended bool, err error) {
 		handed := w.clock.Now()
 		n := 0
 		if taken > 0 {
-			n = f.path.Poll(w.done[:1])
+			if n = f.path.Poll(w.done[:1]); n == 0 {
+				n = w.lookAgain(f, 1)
+			}
 		}
 		if n == 0 || r.Res < 0 {
 			w.countSpans()

@@ -42,6 +42,7 @@ type worker struct {
 	done       []*engine.Request
 	stride     int64
 	poller     *engine.Poller
+	looks      looks
 
 	traits   traits
 	inFlight int

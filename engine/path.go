@@ -165,6 +165,11 @@ func (p *Path) Describe() (traits, notes []string) {
 	return traits, notes
 }
 
+// Polled reports whether waiting for the leaves is polling them: none of them can wake a thread.
+func (p *Path) Polled() bool {
+	return !slices.ContainsFunc(p.leaves, func(l *leaf) bool { _, ok := l.q.(EventQueue); return ok })
+}
+
 // Kick starts what was submitted: one doorbell or system call per leaf.
 func (p *Path) Kick() error {
 	if l := p.lone; l != nil && len(l.batch) == 0 {
