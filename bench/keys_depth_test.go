@@ -58,7 +58,7 @@ func TestCompletions(t *testing.T) {
 	}
 	waited := func(args ...string) int {
 		l := new(leaf)
-		countdown(l, 40)
+		countdown(l, 2*patientLooks)
 		runLeaf(t, l, append(args, "--rw=randread", "--number_ios=16")...).must(t)
 		return l.waits
 	}
